@@ -1,0 +1,31 @@
+/// Read-only memory mapping of a whole file.
+#pragma once
+#include <cstddef>
+#include <filesystem>
+#include <span>
+
+namespace meshseek {
+
+using Path = std::filesystem::path;
+
+/// Maps a regular file read-only; pages are read on first use, so opening costs no memory. Move-only.
+class MappedFile {
+ public:
+  /// \throws Error naming the path when the file is missing, not a regular file or not readable. An empty file maps to an empty span.
+  explicit MappedFile(const Path& path);
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+  ~MappedFile();
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+  const Path& path() const { return path_; }
+
+ private:
+  Path path_;
+  const std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace meshseek

@@ -1,0 +1,42 @@
+/// Strict reader of one `.safetensors` file.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/mapped_file.hpp"
+#include "tensor/shape.hpp"
+
+namespace meshseek {
+
+enum class HfDtype : std::uint8_t { F32, F16, BF16, F8_E4M3, F8_E8M0, I64, I32 };
+
+/// One tensor as stored: a view into the mapped file.
+struct HfTensor {
+  HfDtype dtype = HfDtype::F32;
+  Shape shape = {};
+  std::span<const std::byte> bytes = {};
+  std::shared_ptr<const MappedFile> file = {};  ///< keeps `bytes` alive
+};
+
+/// Opens and validates a file: header <= 100 MB and valid JSON, known dtypes, checked arithmetic, shape x dtype == size, no duplicate
+/// name, offsets contiguous from 0 to the end of the file without overlap or hole. Data pages are not touched.
+/// \throws Error naming the file, the tensor and what is wrong.
+std::map<std::string, HfTensor> read_safetensors(const Path& path);
+
+/// Writes F32/I32/... tensors in the same format (results of `meshseek logits`), atomically.
+struct NamedArray {
+  std::string name;
+  HfDtype dtype = HfDtype::F32;
+  Shape shape;
+  std::span<const std::byte> bytes;
+};
+void write_safetensors(const Path& path, std::span<const NamedArray> arrays);
+
+std::string_view to_string(HfDtype dtype);
+std::size_t element_bytes(HfDtype dtype);
+
+}  // namespace meshseek
