@@ -17,7 +17,7 @@ namespace {
 /// An output file under a temporary name; removed again unless published.
 class TemporaryFile {
  public:
-  explicit TemporaryFile(const Path& target) : target_(target), name_(target.string() + ".tmp") {
+  explicit TemporaryFile(const Path& target) : target_(target), name_(fmt::format("{}.{}.tmp", target.string(), ::getpid())) {
     fd_ = ::open(name_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (fd_ < 0) fail("cannot create");
   }
@@ -73,11 +73,13 @@ std::string read_text_file(const Path& path, std::size_t max_bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-void write_file_atomically(const Path& path, std::span<const std::byte> content) {
+void write_file_atomically(const Path& path, std::span<const std::span<const std::byte>> pieces) {
   TemporaryFile file(path);
-  file.write(content);
+  for (const std::span<const std::byte> piece : pieces) file.write(piece);
   file.publish();
 }
+
+void write_file_atomically(const Path& path, std::span<const std::byte> content) { write_file_atomically(path, std::span(&content, 1)); }
 
 void write_file_atomically(const Path& path, std::string_view content) {
   write_file_atomically(path, std::as_bytes(std::span(content)));

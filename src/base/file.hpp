@@ -16,5 +16,7 @@ std::string read_text_file(const Path& path, std::size_t max_bytes = std::size_t
 /// \throws Error naming the path and the reason (disk full, read-only folder, ...); the temporary file is removed.
 void write_file_atomically(const Path& path, std::span<const std::byte> content);
 void write_file_atomically(const Path& path, std::string_view content);
+/// The pieces one after the other.
+void write_file_atomically(const Path& path, std::span<const std::span<const std::byte>> pieces);
 
 }  // namespace meshseek

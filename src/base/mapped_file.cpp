@@ -25,7 +25,8 @@ struct FileDescriptor {
 }  // namespace
 
 MappedFile::MappedFile(const Path& path) : path_(path) {
-  const FileDescriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  // O_NONBLOCK: a pipe in a checkpoint folder must not block the program; it is refused below.
+  const FileDescriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (file.fd < 0) throw Error(fmt::format("[{}] cannot open the file: {}", path.string(), std::strerror(errno)));
   struct stat info = {};
   if (::fstat(file.fd, &info) != 0 || !S_ISREG(info.st_mode)) {

@@ -29,7 +29,6 @@ class ThreadTeam {
   void work(std::stop_token stop, std::size_t member_idx);
   void run_piece(std::size_t member_idx);
 
-  std::vector<std::jthread> workers_;
   std::mutex mutex_;
   std::condition_variable_any start_;
   std::condition_variable done_;
@@ -39,6 +38,7 @@ class ThreadTeam {
   std::size_t num_pieces_ = 0;
   const std::function<void(std::size_t, std::size_t)>* body_ = nullptr;
   std::exception_ptr first_error_;
+  std::vector<std::jthread> workers_;  ///< last: joined before what they use is destroyed
 };
 
 }  // namespace meshseek

@@ -58,10 +58,19 @@ class Tree {
   std::variant<std::monostate, bool, std::int64_t, double, std::string, Array, Object> value_;
 };
 
-/// Parses JSON strictly: UTF-8, no duplicate keys, nesting <= 200, numbers in range. `where` (a path) starts every message.
-/// \throws ConfigError with line and column.
+/// Names a value in an error message: its type and a short form of it, e.g. `a string ("x")`, `an object`. One line.
+std::string describe(const Tree& tree);
+
+/// Deepest nesting that parse_json accepts and to_json writes.
+inline constexpr int kMaxTreeDepth = 200;
+
+/// Parses JSON strictly: UTF-8, no duplicate keys, nesting <= 200, integers within 64 bits signed, finite numbers.
+/// Numbers with a point or an exponent become doubles, all others integers. Linear in the size of the text.
+/// \throws ConfigError "[where:line:column] ..."; columns count bytes from 1.
 Tree parse_json(std::string_view text, const std::string& where);
-/// JSON text: two-space indentation, short arrays of scalars on one line, shortest round-trip numbers, a newline at the end; byte-identical after parse and print.
+/// JSON text: two-space indentation, arrays of scalars on one line, shortest round-trip numbers (a double always shows
+/// a point or an exponent, so that it stays one), a newline at the end; byte-identical after parse and print.
+/// \throws ConfigError when a number is not finite, a string is not UTF-8 or the nesting exceeds kMaxTreeDepth.
 std::string to_json(const Tree& tree);
 /// One line without spaces.
 std::string to_json_line(const Tree& tree);

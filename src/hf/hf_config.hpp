@@ -26,7 +26,7 @@ struct RopeConfig {
 
 /// The fields of config.json that change the mathematics; names are Hugging Face's. Required fields never take class defaults.
 struct HfConfig {
-  std::string model_type;  ///< deepseek_v2, deepseek_v3, kimi_k2
+  std::string model_type = {};  ///< deepseek_v2, deepseek_v3, kimi_k2
   std::int64_t vocab_size = 0;
   std::int64_t hidden_size = 0;
   std::int64_t intermediate_size = 0;
@@ -39,8 +39,8 @@ struct HfConfig {
   std::int64_t num_experts_per_tok = 0;
   std::int64_t n_group = 1;
   std::int64_t topk_group = 1;
-  std::string topk_method;   ///< greedy, group_limited_greedy, noaux_tc
-  std::string scoring_func;  ///< softmax, sigmoid
+  std::string topk_method = {};   ///< greedy, group_limited_greedy, noaux_tc
+  std::string scoring_func = {};  ///< softmax, sigmoid
   bool norm_topk_prob = false;
   double routed_scaling_factor = 1.0;
   std::int64_t first_k_dense_replace = 0;
@@ -55,8 +55,8 @@ struct HfConfig {
   std::int64_t max_position_embeddings = 0;
   bool attention_bias = false;
   bool tie_word_embeddings = false;
-  std::int64_t bos_token_id = -1;                 ///< -1: absent
-  std::vector<std::int64_t> eos_token_ids = {};   ///< one or several
+  std::int64_t bos_token_id = -1;                    ///< -1: absent
+  std::vector<std::int64_t> eos_token_ids = {};      ///< one or several
   std::vector<std::int64_t> weight_block_size = {};  ///< quantization_config of FP8 checkpoints; empty otherwise
 
   std::int64_t qk_head_dim() const { return qk_nope_head_dim + qk_rope_head_dim; }
@@ -71,13 +71,15 @@ HfConfig read_hf_config(const Path& folder);
 /// The same from text; `where` names the source in errors.
 HfConfig parse_hf_config(std::string_view text, const std::string& where);
 
-/// bos/eos/sampling defaults of generation_config.json, when the file exists.
+/// eos and sampling defaults of generation_config.json; empty fields where the file does not say.
 struct GenerationConfig {
   std::optional<double> temperature = {};
   std::optional<double> top_p = {};
-  std::optional<std::int64_t> top_k = {};
+  std::optional<std::int64_t> top_k = {};  ///< absent, too, when the file says 0 or -1: no limit
   std::vector<std::int64_t> eos_token_ids = {};
 };
+/// Reads `folder/generation_config.json`; everything is empty when the file is missing. Fields of other names are ignored.
+/// \throws Error naming file and field: not JSON, wrong type, out of range.
 GenerationConfig read_generation_config(const Path& folder);
 
 }  // namespace meshseek

@@ -12,7 +12,7 @@
 
 namespace meshseek {
 
-enum class HfDtype : std::uint8_t { F32, F16, BF16, F8_E4M3, F8_E8M0, I64, I32 };
+enum class HfDtype : std::uint8_t { F32, F16, BF16, F8_E4M3, F8_E8M0, I64, I32, F64 };
 
 /// One tensor as stored: a view into the mapped file.
 struct HfTensor {
@@ -27,16 +27,20 @@ struct HfTensor {
 /// \throws Error naming the file, the tensor and what is wrong.
 std::map<std::string, HfTensor> read_safetensors(const Path& path);
 
-/// Writes F32/I32/... tensors in the same format (results of `meshseek logits`), atomically.
+/// One tensor to write.
 struct NamedArray {
-  std::string name;
+  std::string name = {};
   HfDtype dtype = HfDtype::F32;
-  Shape shape;
-  std::span<const std::byte> bytes;
+  Shape shape = {};
+  std::span<const std::byte> bytes = {};  ///< row-major, little-endian; volume(shape) x element_bytes(dtype) of them
 };
+
+/// Writes tensors in the same format (results of `meshseek logits`), in the given order, contiguous, atomically; the header is padded
+/// with spaces so that the data start at a multiple of 8.
+/// \throws Error naming the tensor: size against shape, a name given twice or reserved, a name that is not UTF-8; or the path: not writable.
 void write_safetensors(const Path& path, std::span<const NamedArray> arrays);
 
-std::string_view to_string(HfDtype dtype);
+std::string_view to_string(HfDtype dtype);  ///< the name in headers: "F32", "BF16", "F8_E4M3", ...
 std::size_t element_bytes(HfDtype dtype);
 
 }  // namespace meshseek

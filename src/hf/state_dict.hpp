@@ -24,8 +24,10 @@ class StateDict {
   /// Shape of a tensor. \throws Error when absent.
   const Shape& shape(std::string_view name) const { return raw(name).shape; }
   /// Dense float32 values, row-major. F8_E4M3 weights are multiplied by their `<name>_scale_inv` blocks (config.weight_block_size, partial edge blocks,
-  /// scales F32/BF16/F8_E8M0 in any shard); the product is exact in double and rounded once to float32.
-  /// \throws Error: absent, expected shape differs (both shapes named), FP8 without scale, scale of the wrong shape, non-finite code.
+  /// scales F32/BF16/F8_E8M0 in any shard); the product is exact in double and rounded once to float32. F64 is rounded to float32.
+  /// \throws ShapeError when the expected shape differs (both shapes named).
+  /// \throws Error: absent, integer dtype, FP8 without scale, scale of the wrong shape or not finite, NaN code, product beyond float32, a scale
+  /// beside a weight that is not FP8.
   std::vector<float> load(std::string_view name, const Shape& expected) const;
   std::vector<std::string> names() const;
   const Path& folder() const { return folder_; }

@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "tensor/dtype.hpp"
@@ -56,6 +57,8 @@ class Tensor {
 
  private:
   void check_type(DataType wanted) const;
+  std::byte* writable_bytes();
+  void fill(std::span<const std::byte> bytes);
 
   Shape shape_;
   DataType dtype_ = DataType::float32;
@@ -87,10 +90,17 @@ std::span<const T> Tensor::data() const {
 }
 
 template <class T>
-std::span<T> Tensor::mutable_data();
+std::span<T> Tensor::mutable_data() {
+  check_type(dtype_of<T>());
+  return {reinterpret_cast<T*>(writable_bytes()), bytes_.size() / sizeof(T)};
+}
 
 template <class T>
-Tensor Tensor::from(Shape shape, std::span<const T> values, Device* device);
+Tensor Tensor::from(Shape shape, std::span<const T> values, Device* device) {
+  Tensor tensor = empty(std::move(shape), dtype_of<T>(), device);
+  tensor.fill(std::as_bytes(values));
+  return tensor;
+}
 
 /// Values of any tensor (any dtype, any layout) as a dense row-major float32 vector of volume() elements. Slow path: tests, reports, small weights.
 std::vector<float> to_float_vector(const Tensor& tensor);

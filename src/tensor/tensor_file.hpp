@@ -64,6 +64,6 @@ class TensorFile {
 /// Writes one tensor for a 1x1 mesh with TTNN's default topology, atomically (see write_file_atomically).
 void write_tensor_file(const Path& path, const Shape& shape, DataType dtype, Layout layout, std::span<const std::byte> storage, const MemoryConfig& memory_config = {});
 /// Writes a header and distinct shard buffers as given; offsets and sizes in `header.shards` are filled in here: shard i uses buffers[buffer_of_shard[i]].
-void write_tensor_file(const Path& path, TensorFileHeader header, std::span<const std::vector<std::byte>> buffers, std::span<const std::size_t> buffer_of_shard);
+void write_tensor_file(const Path& path, TensorFileHeader header, std::span<const std::span<const std::byte>> buffers, std::span<const std::size_t> buffer_of_shard);
 
 }  // namespace meshseek

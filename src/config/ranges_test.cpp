@@ -1,0 +1,254 @@
+#include "config/ranges.hpp"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+#include <vector>
+
+#include "base/error.hpp"
+
+namespace meshseek {
+namespace {
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::StrEq;
+using ::testing::ThrowsMessage;
+
+Tree json(const std::string& text) { return parse_json(text, "test"); }
+
+std::string error_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+std::string expansion_error(const std::string& text, std::int64_t num_layers) {
+  return error_of([&] { expand_ranges(json(text), num_layers, "model.layers"); });
+}
+
+TEST(Ranges, ReadsSingleLayersAndRanges) {
+  EXPECT_EQ(parse_range("7", "t"), (RangePattern{7, 7}));
+  EXPECT_EQ(parse_range("0-31", "t"), (RangePattern{0, 31}));
+  EXPECT_EQ(parse_range("4-4", "t"), (RangePattern{4, 4}));
+  EXPECT_EQ(to_string(RangePattern{7, 7}), "7");
+  EXPECT_EQ(to_string(RangePattern{0, 31}), "0-31");
+}
+
+TEST(Ranges, RefusesMalformedPatterns) {
+  for (const char* pattern : {"", "-", "-1", "1-", "1--2", "01", "0-01", "+1", "1 - 2", " 1", "1-2-3", "a", "1,2", "0x1",
+                              "99999999999999999999", "16384", "1-*"}) {
+    EXPECT_THAT(error_of([&] { parse_range(pattern, "model.layers"); }), HasSubstr("[model.layers] the key \"")) << pattern;
+  }
+  EXPECT_EQ(error_of([] { parse_range("5-3", "model.layers"); }), "[model.layers] the range \"5-3\" is reversed; write \"3-5\"");
+}
+
+TEST(Ranges, ALayerListIsAnObjectOfPatternsOnly) {
+  EXPECT_TRUE(is_layer_list(json(R"({"0-2": 1, "3": 2})")));
+  EXPECT_FALSE(is_layer_list(json(R"({"0-2": 1, "w1": 2})")));
+  EXPECT_FALSE(is_layer_list(json("{}")));
+  EXPECT_FALSE(is_layer_list(json("[1]")));
+  EXPECT_FALSE(is_layer_list(json(R"({"-": 1})")));
+}
+
+TEST(Ranges, PatternsThatDefineDifferentOperatorsAreMerged) {
+  // The example of the design: three patterns, no operator twice.
+  const Tree list = json(R"({"0-3": {"mlp": {"w1": {"op": "Linear", "a": 1}}}, "0-1": {"attention": {"wq": {"op": "Linear", "a": 2}}},
+                             "2-3": {"attention": {"wq": {"op": "Linear", "a": 3}}}, "2": {"mlp": {"special": {"op": "Mul"}}}})");
+  const Tree expanded = expand_ranges(list, 4, "model.layers");
+  EXPECT_EQ(*expanded.find("0"), json(R"({"mlp": {"w1": {"op": "Linear", "a": 1}}, "attention": {"wq": {"op": "Linear", "a": 2}}})"));
+  EXPECT_EQ(*expanded.find("2"), json(R"({"mlp": {"w1": {"op": "Linear", "a": 1}, "special": {"op": "Mul"}},
+                                          "attention": {"wq": {"op": "Linear", "a": 3}}})"));
+  EXPECT_EQ(expanded.as_object("").size(), 4u);
+}
+
+TEST(Ranges, AnOverlapNamesBothPatternsTheLayerAndThePath) {
+  EXPECT_EQ(expansion_error(R"({"0-31": {"mlp": {"w1": {"op": "Linear"}}}, "10": {"mlp": {"w1": {"op": "Linear"}}}})", 32),
+            "[model.layers.10.mlp.w1] the patterns \"0-31\" and \"10\" both define it for layer 10; "
+            "make the ranges disjoint, or change single fields with an overlay");
+}
+
+TEST(Ranges, AnyLeafDefinedTwiceIsAnOverlap) {
+  const std::string expected = "[model.layers.1.m.w] the patterns \"0-1\" and \"1-2\"";
+  for (const char* leaf : {"1", "\"a.bin\"", "null", "[1]", R"({"op": "Mul"})", R"({"path": "a.bin"})"}) {
+    EXPECT_THAT(expansion_error(fmt::format(R"({{"0-1": {{"m": {{"w": {0}}}}}, "1-2": {{"m": {{"w": {0}}}}}}})", leaf), 3),
+                HasSubstr(expected));
+    EXPECT_THAT(expansion_error(fmt::format(R"({{"0-1": {{"m": {{"w": {}}}}}, "1-2": {{"m": {{"w": {{"x": 1}}}}}}}})", leaf), 3),
+                HasSubstr(expected));
+  }
+}
+
+TEST(Ranges, ThePatternNamedIsTheOneThatDefinedTheLeaf) {
+  EXPECT_THAT(expansion_error(R"({"0-3": {"a": 1}, "0-1": {"b": 1}, "1": {"b": 2}})", 4),
+              HasSubstr("[model.layers.1.b] the patterns \"0-1\" and \"1\""));
+}
+
+TEST(Ranges, RefusesWhatDoesNotFitTheLayerCount) {
+  EXPECT_EQ(expansion_error(R"({"0-3": {}})", 3), "[model.layers] the pattern \"0-3\" names layer 3, but there are 3 layers (0 to 2)");
+  EXPECT_EQ(expansion_error(R"({"0": {}, "2-3": {}})", 4), "[model.layers] no pattern covers layer 1; add \"1\" or widen a range");
+  EXPECT_THAT(expansion_error("{}", 1), HasSubstr("no pattern covers layer 0"));
+  EXPECT_EQ(expansion_error("{}", 0), "accepted");
+  EXPECT_THAT(expansion_error("{}", -1), HasSubstr("a list of -1 layers"));
+}
+
+TEST(Ranges, NestedRangesCannotExhaustMemory) {
+  const Tree bomb = json(R"({"0-16383": {"experts": {"0-16383": {"experts": {"0-16383": 1}}}}})");
+  EXPECT_THAT(error_of([&] { expand_tree(bomb); }), HasSubstr("expand to more than 2097152 values"));
+}
+
+TEST(Ranges, ExpandsListsInsideLists) {
+  const Tree expanded = expand_tree(json(R"({"model": {"layers": {"0-1": {"experts": {"0-1": {"op": "A"}, "2": {"op": "B"}}}}}})"));
+  const Tree* experts = expanded.find("model")->find("layers")->find("1")->find("experts");
+  EXPECT_EQ(to_json_line(*experts), R"({"0":{"op":"A"},"1":{"op":"A"},"2":{"op":"B"}})");
+}
+
+TEST(Ranges, TheCallerMayKnowTheNumberOfElements) {
+  const LayerCounts counts = [](std::string_view path) -> std::optional<std::int64_t> {
+    if (path == "model.layers") return 2;
+    if (path == "model.layers.1.experts") return 3;
+    return std::nullopt;
+  };
+  const auto error = [&](const char* text) { return error_of([&] { expand_tree(json(text), counts); }); };
+  EXPECT_EQ(error(R"({"model": {"layers": {"0": {}, "1": {"experts": {"0-2": 1}}}}})"), "accepted");
+  EXPECT_THAT(error(R"({"model": {"layers": {"0": {}}}})"), HasSubstr("[model.layers] no pattern covers layer 1"));
+  EXPECT_THAT(error(R"({"model": {"layers": {}}})"), HasSubstr("[model.layers] no pattern covers layer 0"));
+  EXPECT_THAT(error(R"({"model": {"layers": {"0-2": {}}}})"), HasSubstr("there are 2 layers"));
+  EXPECT_THAT(error(R"({"model": {"layers": {"0-1": {"experts": {"0-1": 1}}}}})"),
+              HasSubstr("[model.layers.1.experts] no pattern covers layer 2"));
+  EXPECT_THAT(error(R"({"model": {"layers": {"first": {}}}})"), HasSubstr("[model.layers] the key \"first\" is no range"));
+}
+
+TEST(Ranges, LeavesAreNotLookedInto) {
+  const Tree tree = json(R"({"w1": {"op": "Linear", "table": {"0-1": 2}}, "w2": {"path": "x", "table": {"0-1": 2}}})");
+  EXPECT_EQ(expand_tree(tree), tree);
+  EXPECT_EQ(fold_ranges(tree), tree);
+}
+
+TEST(Ranges, TheLayerIsPutIntoPathsOnlyWhenAsked) {
+  const Tree tree = json(R"({"layers": {"0-1": {"w1": {"input_tensor_b": {"path": "l/{layer}/{layer}.bin", "dtype": "{layer}"}},
+                             "w2": {"input_tensor_b": "l/{layer}.bin"}, "experts": {"0-1": {"w": {"path": "{layer}"}}}}},
+                             "x": {"path": "{layer}"}})");
+  const Tree kept = expand_tree(tree);
+  EXPECT_EQ(kept.find("layers")->find("1")->find("w2")->find("input_tensor_b")->as_string(""), "l/{layer}.bin");
+  const Tree expanded = expand_tree(tree, {}, LayerPlaceholder::substitute);
+  const Tree* layer = expanded.find("layers")->find("1");
+  EXPECT_EQ(to_json_line(*layer->find("w1")->find("input_tensor_b")), R"({"path":"l/1/1.bin","dtype":"{layer}"})");
+  EXPECT_EQ(layer->find("w2")->find("input_tensor_b")->as_string(""), "l/1.bin");
+  EXPECT_EQ(layer->find("experts")->find("0")->find("w")->find("path")->as_string(""), "1");
+  EXPECT_EQ(expanded.find("x")->find("path")->as_string(""), "{layer}");
+}
+
+// --- properties ---
+
+constexpr std::int64_t kNumLayers = 12;
+const std::vector<std::string> kOperators = {"mlp.w1", "mlp.w2", "attention.wq", "norm"};
+
+/// Defines operator `name` (one or two names) with value `a` in a layer.
+void define(Tree& layer, const std::string& name, int a) {
+  const std::size_t dot = name.find('.');
+  Tree op = json(fmt::format(R"({{"op": "X", "a": {}}})", a));
+  if (dot == std::string::npos) {
+    layer.set(name, op);
+    return;
+  }
+  if (!layer.find(name.substr(0, dot))) layer.set(name.substr(0, dot), Tree(Tree::Object{}));
+  layer.find(name.substr(0, dot))->set(name.substr(dot + 1), op);
+}
+
+/// Random patterns in which no operator is defined twice: each operator cuts the layers in its own way.
+/// Fills `expected[layer][operator]`.
+Tree random_list(std::mt19937& random, std::vector<std::map<std::string, int>>& expected) {
+  Tree list{Tree::Object{}};
+  for (const std::string& name : kOperators) {
+    for (std::int64_t first = 0; first < kNumLayers;) {
+      const std::int64_t last = std::min<std::int64_t>(kNumLayers - 1, first + static_cast<std::int64_t>(random() % 5));
+      const int a = static_cast<int>(random() % 3);
+      const std::string key = to_string(RangePattern{first, last});
+      if (!list.find(key)) list.set(key, Tree(Tree::Object{}));
+      define(*list.find(key), name, a);
+      for (std::int64_t layer = first; layer <= last; ++layer) expected[static_cast<std::size_t>(layer)][name] = a;
+      first = last + 1;
+    }
+  }
+  std::shuffle(list.object().begin(), list.object().end(), random);
+  return list;
+}
+
+const Tree* find_operator(const Tree& layer, const std::string& name) {
+  const std::size_t dot = name.find('.');
+  if (dot == std::string::npos) return layer.find(name);
+  const Tree* module = layer.find(name.substr(0, dot));
+  return module ? module->find(name.substr(dot + 1)) : nullptr;
+}
+
+TEST(Ranges, ExpansionOfRandomPatternsEqualsBruteForce) {
+  std::mt19937 random(5);
+  for (int round = 0; round < 300; ++round) {
+    std::vector<std::map<std::string, int>> expected(kNumLayers);
+    const Tree expanded = expand_ranges(random_list(random, expected), kNumLayers, "layers");
+    ASSERT_EQ(expanded.as_object("").size(), static_cast<std::size_t>(kNumLayers));
+    for (std::size_t layer = 0; layer < expected.size(); ++layer) {
+      ASSERT_EQ(expanded.as_object("")[layer].first, std::to_string(layer));
+      for (const auto& [name, a] : expected[layer]) {
+        ASSERT_EQ(find_operator(expanded.as_object("")[layer].second, name)->find("a")->as_integer(""), a);
+      }
+    }
+  }
+}
+
+TEST(Ranges, FoldingThenExpandingIsTheIdentity) {
+  std::mt19937 random(6);
+  int shorter = 0;
+  for (int round = 0; round < 300; ++round) {
+    Tree layers{Tree::Object{}};
+    for (int i = 0; i < 10; ++i) {
+      Tree layer{Tree::Object{}};
+      define(layer, "mlp.w1", static_cast<int>(random() % 2));
+      Tree experts{Tree::Object{}};
+      for (unsigned e = 0; e < 4; ++e) experts.set(std::to_string(e), random() % 4 ? json(R"({"op": "A"})") : json(R"({"op": "B"})"));
+      if (i < 5) layer.set("experts", experts);
+      layers.set(std::to_string(i), layer);
+    }
+    Tree tree;
+    tree.set("format_version", 1);
+    tree.set("layers", layers);
+    const Tree folded = fold_ranges(tree);
+    ASSERT_EQ(expand_tree(folded), tree);
+    ASSERT_EQ(fold_ranges(folded), folded);
+    shorter += folded.find("layers")->as_object("").size() < 10 ? 1 : 0;
+  }
+  EXPECT_GT(shorter, 250);
+}
+
+TEST(Ranges, FoldingMakesTheLongestRuns) {
+  EXPECT_EQ(to_json_line(fold_ranges(json(R"({"0": 1, "1": 1, "2": 1, "3": 2, "4": 1})"))), R"({"0-2":1,"3":2,"4":1})");
+}
+
+TEST(Ranges, OverlapsAreReportedWhateverTheOrder) {
+  std::mt19937 random(8);
+  for (int round = 0; round < 300; ++round) {
+    std::vector<std::map<std::string, int>> expected(kNumLayers);
+    Tree list = random_list(random, expected);
+    // One more pattern that defines an operator which every layer already has.
+    const auto first = static_cast<std::int64_t>(random() % kNumLayers);
+    const RangePattern range{first, first + static_cast<std::int64_t>(random()) % (kNumLayers - first)};
+    if (list.find(to_string(range))) continue;
+    const std::string& name = kOperators[random() % kOperators.size()];
+    Tree extra{Tree::Object{}};
+    define(extra, name, 0);
+    list.set(to_string(range), extra);
+    std::shuffle(list.object().begin(), list.object().end(), random);
+    const std::string message = error_of([&] { expand_ranges(list, kNumLayers, "layers"); });
+    ASSERT_THAT(message, AllOf(HasSubstr(fmt::format(".{}] the patterns \"", name)), HasSubstr(fmt::format("\"{}\"", to_string(range))),
+                               HasSubstr("both define it for layer " + std::to_string(first))));
+  }
+}
+
+}  // namespace
+}  // namespace meshseek

@@ -1,0 +1,56 @@
+/// One pre-norm decoder layer.
+#pragma once
+#include <optional>
+
+#include "modules/mla/mla.hpp"
+#include "modules/mlp/mlp.hpp"
+#include "modules/moe/moe.hpp"
+#include "modules/rms_norm/rms_norm.hpp"
+
+namespace meshseek {
+
+/// h <- h + Mla(norm(h)); h <- h + Ffn(norm(h)). A dense layer has `mlp`, a mixture-of-experts layer has `moe`, never both.
+class DecoderBlock {
+ public:
+  struct Config {
+    RmsNormConfig input_layernorm = {};
+    Mla::Config mla = {};
+    BinaryConfig mla_residual = {};
+    RmsNormConfig post_attention_layernorm = {};
+    std::optional<Mlp::Config> mlp = {};
+    std::optional<Moe::Config> moe = {};
+    BinaryConfig ffn_residual = {};
+
+    static constexpr auto fields() {
+      return std::tuple{field("input_layernorm", &Config::input_layernorm, "norm before the attention"),
+                        field("mla", &Config::mla, "attention"),
+                        field("mla_residual", &Config::mla_residual, "adds the attention to the residual stream"),
+                        field("post_attention_layernorm", &Config::post_attention_layernorm, "norm before the feed-forward block"),
+                        field("mlp", &Config::mlp, "dense feed-forward block"),
+                        field("moe", &Config::moe, "mixture of experts"),
+                        field("ffn_residual", &Config::ffn_residual, "adds the feed-forward block to the residual stream")};
+    }
+  };
+
+  /// \param is_moe whether the layer is a mixture of experts (HfConfig::is_moe_layer)
+  static WeightConfig convert_weights(const HfConfig& hf, bool is_moe, const StateDictView& state_dict, const WeightOutput& output,
+                                      const MeshShape& mesh);
+  static Config prefill_model_config(const HfConfig& hf, bool is_moe, const MeshDevice& mesh);
+  static Config decode_model_config(const HfConfig& hf, bool is_moe, const MeshDevice& mesh);
+  DecoderBlock(const HfConfig& hf, const MeshDevice& mesh);
+
+  struct Output {
+    Tensor h = {};  ///< [T, hidden_size], the residual stream
+    std::optional<Routing> routing = {};
+  };
+  /// \param h [T, hidden_size], the residual stream
+  Output forward(const Tensor& h, const Config& cfg, const RopeTables& tables, LatentCache& cache) const;
+
+ private:
+  RmsNorm norm_;
+  Mla mla_;
+  Mlp mlp_;
+  Moe moe_;
+};
+
+}  // namespace meshseek

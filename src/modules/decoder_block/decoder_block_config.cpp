@@ -1,0 +1,31 @@
+#include "modules/decoder_block/decoder_block.hpp"
+
+namespace meshseek {
+
+DecoderBlock::Config DecoderBlock::prefill_model_config(const HfConfig& hf, bool is_moe, const MeshDevice& mesh) {
+  Config config;
+  config.input_layernorm = RmsNorm::prefill_model_config({hf.hidden_size, hf.rms_norm_eps}, mesh);
+  config.mla = Mla::prefill_model_config(hf, mesh);
+  config.post_attention_layernorm = RmsNorm::prefill_model_config({hf.hidden_size, hf.rms_norm_eps}, mesh);
+  if (is_moe) {
+    config.moe = Moe::prefill_model_config(hf, mesh);
+  } else {
+    config.mlp = Mlp::prefill_model_config(hf, mesh);
+  }
+  return config;
+}
+
+DecoderBlock::Config DecoderBlock::decode_model_config(const HfConfig& hf, bool is_moe, const MeshDevice& mesh) {
+  Config config;
+  config.input_layernorm = RmsNorm::decode_model_config({hf.hidden_size, hf.rms_norm_eps}, mesh);
+  config.mla = Mla::decode_model_config(hf, mesh);
+  config.post_attention_layernorm = RmsNorm::decode_model_config({hf.hidden_size, hf.rms_norm_eps}, mesh);
+  if (is_moe) {
+    config.moe = Moe::decode_model_config(hf, mesh);
+  } else {
+    config.mlp = Mlp::decode_model_config(hf, mesh);
+  }
+  return config;
+}
+
+}  // namespace meshseek

@@ -1,0 +1,29 @@
+#include "modules/model/model.hpp"
+
+namespace meshseek {
+
+Model::Config Model::prefill_model_config(const HfConfig& hf, const MeshDevice& mesh) {
+  Config config;
+  config.embedding = Embedding::prefill_model_config(hf, mesh);
+  for (std::int64_t layer_idx = 0; layer_idx < hf.num_hidden_layers; ++layer_idx) {
+    config.layers.push_back(DecoderBlock::prefill_model_config(hf, hf.is_moe_layer(layer_idx), mesh));
+  }
+  config.norm = RmsNorm::prefill_model_config({hf.hidden_size, hf.rms_norm_eps}, mesh);
+  config.lm_head = LmHead::prefill_model_config(hf, mesh);
+  config.mtp.assign(static_cast<std::size_t>(hf.num_nextn_predict_layers), Mtp::prefill_model_config(hf, mesh));
+  return config;
+}
+
+Model::Config Model::decode_model_config(const HfConfig& hf, const MeshDevice& mesh) {
+  Config config;
+  config.embedding = Embedding::decode_model_config(hf, mesh);
+  for (std::int64_t layer_idx = 0; layer_idx < hf.num_hidden_layers; ++layer_idx) {
+    config.layers.push_back(DecoderBlock::decode_model_config(hf, hf.is_moe_layer(layer_idx), mesh));
+  }
+  config.norm = RmsNorm::decode_model_config({hf.hidden_size, hf.rms_norm_eps}, mesh);
+  config.lm_head = LmHead::decode_model_config(hf, mesh);
+  config.mtp.assign(static_cast<std::size_t>(hf.num_nextn_predict_layers), Mtp::decode_model_config(hf, mesh));
+  return config;
+}
+
+}  // namespace meshseek

@@ -1,0 +1,23 @@
+#include "modules/moe_gate/moe_gate.hpp"
+
+namespace meshseek {
+MoeGate::Config MoeGate::prefill_model_config(const HfConfig& hf, const MeshDevice&) {
+  // Unknown names were refused when config.json was read.
+  Config config;
+  config.linear = {.input_tensor_b = {.shape = {hf.n_routed_experts, hf.hidden_size}},
+                   .dtype = DataType::float32,
+                   .compute_kernel_config = {.math_fidelity = MathFidelity::HiFi4}};
+  config.router = {.scoring_func = enum_value<ScoringFunc>(hf.scoring_func).value(),
+                   .topk_method = enum_value<TopkMethod>(hf.topk_method).value(),
+                   .num_experts_per_tok = hf.num_experts_per_tok,
+                   .n_group = hf.n_group,
+                   .topk_group = hf.topk_group,
+                   .norm_topk_prob = hf.norm_topk_prob,
+                   .routed_scaling_factor = hf.routed_scaling_factor};
+  if (config.router.topk_method == TopkMethod::noaux_tc) config.router.e_score_correction_bias = WeightSlot{.shape = {hf.n_routed_experts}};
+  return config;
+}
+
+MoeGate::Config MoeGate::decode_model_config(const HfConfig& hf, const MeshDevice& mesh) { return prefill_model_config(hf, mesh); }
+
+}  // namespace meshseek

@@ -1,0 +1,31 @@
+#include "modules/mtp/mtp.hpp"
+
+namespace meshseek {
+namespace {
+
+Mtp::Config with_block(const HfConfig& hf, const MeshDevice& mesh, DecoderBlock::Config block) {
+  const RmsNormConfig norm = RmsNorm::prefill_model_config({hf.hidden_size, hf.rms_norm_eps}, mesh);
+  Mtp::Config config;
+  config.embedding = Embedding::prefill_model_config(hf, mesh);
+  config.enorm = norm;
+  config.hnorm = norm;
+  config.eh_proj = {.input_tensor_b = {.shape = {hf.hidden_size, 2 * hf.hidden_size}},
+                    .dtype = DataType::float32,
+                    .compute_kernel_config = {.math_fidelity = MathFidelity::HiFi2}};
+  config.block = std::move(block);
+  config.norm = norm;
+  config.lm_head = LmHead::prefill_model_config(hf, mesh);
+  return config;
+}
+
+}  // namespace
+
+Mtp::Config Mtp::prefill_model_config(const HfConfig& hf, const MeshDevice& mesh) {
+  return with_block(hf, mesh, DecoderBlock::prefill_model_config(hf, hf.is_moe_layer(hf.num_hidden_layers), mesh));
+}
+
+Mtp::Config Mtp::decode_model_config(const HfConfig& hf, const MeshDevice& mesh) {
+  return with_block(hf, mesh, DecoderBlock::decode_model_config(hf, hf.is_moe_layer(hf.num_hidden_layers), mesh));
+}
+
+}  // namespace meshseek

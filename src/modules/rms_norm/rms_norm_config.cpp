@@ -1,0 +1,11 @@
+#include "modules/rms_norm/rms_norm.hpp"
+
+namespace meshseek {
+
+RmsNorm::Config RmsNorm::prefill_model_config(const Spec& spec, const MeshDevice&) {
+  return {.weight = {.shape = {spec.dim}}, .epsilon = spec.epsilon, .dtype = DataType::bfloat16};
+}
+
+RmsNorm::Config RmsNorm::decode_model_config(const Spec& spec, const MeshDevice& mesh) { return prefill_model_config(spec, mesh); }
+
+}  // namespace meshseek

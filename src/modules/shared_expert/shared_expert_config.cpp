@@ -1,0 +1,11 @@
+#include "modules/shared_expert/shared_expert.hpp"
+
+namespace meshseek {
+
+SharedExpert::Config SharedExpert::prefill_model_config(const HfConfig& hf, const MeshDevice&) {
+  return gated_mlp_config(hf.hidden_size, hf.n_shared_experts * hf.moe_intermediate_size);
+}
+
+SharedExpert::Config SharedExpert::decode_model_config(const HfConfig& hf, const MeshDevice& mesh) { return prefill_model_config(hf, mesh); }
+
+}  // namespace meshseek

@@ -1,0 +1,9 @@
+#include "modules/shared_expert/shared_expert.hpp"
+
+namespace meshseek {
+
+Tensor SharedExpert::forward(const Tensor& x, const Config& cfg) const {
+  return mlp_.forward(x, cfg);  // [T, hidden_size]
+}
+
+}  // namespace meshseek

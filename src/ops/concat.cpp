@@ -1,0 +1,78 @@
+#include "ops/concat.hpp"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "ops/operator_log.hpp"
+
+namespace meshseek {
+namespace {
+
+/// Writable bytes of a tensor that was just made.
+std::byte* bytes_of(Tensor& tensor) {
+  return tensor.dtype() == DataType::float32 ? reinterpret_cast<std::byte*>(tensor.mutable_data<float>().data())
+                                             : reinterpret_cast<std::byte*>(tensor.mutable_data<bf16>().data());
+}
+
+std::size_t row_bytes(const Tensor& tensor) { return static_cast<std::size_t>(tensor.dim(-1)) * element_bytes(tensor.dtype()); }
+
+}  // namespace
+
+Tensor concat(const Tensor& a, const Tensor& b, const ConcatConfig& cfg) {
+  Device& device = device_of(a, "concat");
+  log_operator(device, "concat", [&] { return fmt::format("a {} b {}", to_string(a.shape()), to_string(b.shape())); });
+  if (cfg.dim != -1) throw ConfigError(fmt::format("[concat] dim {}: only -1, the last dimension, is supported", cfg.dim));
+  const Shape a_outer(a.shape().begin(), a.shape().end() - 1);
+  const Shape b_outer(b.shape().begin(), b.shape().end() - 1);
+  if (a_outer != b_outer || a.dtype() != b.dtype()) {
+    throw ShapeError(fmt::format("[concat] a is {} {} but b is {} {}; expected equal types and outer dimensions", to_string(a.shape()),
+                                 to_string(a.dtype()), to_string(b.shape()), to_string(b.dtype())));
+  }
+  Shape shape = a.shape();
+  shape.back() += b.dim(-1);
+  Tensor y = Tensor::empty(shape, a.dtype(), &device);
+  std::byte* out = bytes_of(y);
+  for (std::int64_t row = 0; row < volume(a_outer); ++row) {
+    for (const Tensor* part : {&a, &b}) {
+      std::memcpy(out, part->bytes().data() + static_cast<std::size_t>(row) * row_bytes(*part), row_bytes(*part));
+      out += row_bytes(*part);
+    }
+  }
+  return y;
+}
+
+Tensor slice_columns(const Tensor& x, std::int64_t begin, std::int64_t end) {
+  Device& device = device_of(x, "slice_columns");
+  log_operator(device, "slice_columns", [&] { return fmt::format("x {} columns {} to {}", to_string(x.shape()), begin, end); });
+  if (begin < 0 || begin >= end || end > x.dim(-1)) {
+    throw ShapeError(fmt::format("[slice_columns] columns {} to {} of {} do not exist", begin, end, to_string(x.shape())));
+  }
+  Shape shape = x.shape();
+  shape.back() = end - begin;
+  Tensor y = Tensor::empty(shape, x.dtype(), &device);
+  std::byte* out = bytes_of(y);
+  const std::size_t offset = static_cast<std::size_t>(begin) * element_bytes(x.dtype());
+  for (std::size_t row = 0; row < x.bytes().size() / row_bytes(x); ++row, out += row_bytes(y)) {
+    std::memcpy(out, x.bytes().data() + row * row_bytes(x) + offset, row_bytes(y));
+  }
+  return y;
+}
+
+Tensor take_rows(const Tensor& x, std::span<const std::int64_t> rows) {
+  Device& device = device_of(x, "take_rows");
+  log_operator(device, "take_rows", [&] { return fmt::format("x {} rows {}", to_string(x.shape()), rows.size()); });
+  Shape shape = x.shape();
+  shape.front() = static_cast<std::int64_t>(rows.size());
+  Tensor y = Tensor::empty(shape, x.dtype(), &device);
+  const std::size_t bytes = x.dim(0) == 0 ? 0 : x.bytes().size() / static_cast<std::size_t>(x.dim(0));
+  std::byte* out = bytes_of(y);
+  for (const std::int64_t row : rows) {
+    if (row < 0 || row >= x.dim(0)) throw ShapeError(fmt::format("[take_rows] row {} of {} does not exist", row, to_string(x.shape())));
+    std::memcpy(out, x.bytes().data() + static_cast<std::size_t>(row) * bytes, bytes);
+    out += bytes;
+  }
+  return y;
+}
+
+}  // namespace meshseek

@@ -1,0 +1,19 @@
+/// Data movement between operators.
+#pragma once
+#include <cstdint>
+#include <span>
+
+#include "ops/concat_config.hpp"
+
+namespace meshseek {
+
+/// [.., A] and [.., B] -> [.., A + B]; equal element types.
+Tensor concat(const Tensor& a, const Tensor& b, const ConcatConfig& cfg);
+
+/// Columns [begin, end) of the last dimension, copied.
+Tensor slice_columns(const Tensor& x, std::int64_t begin, std::int64_t end);
+
+/// Rows of a [T, ..] tensor by index, copied.
+Tensor take_rows(const Tensor& x, std::span<const std::int64_t> rows);
+
+}  // namespace meshseek

@@ -1,0 +1,32 @@
+/// Activations prepared once per operator call, in the form that a math fidelity multiplies.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "base/thread_team.hpp"
+#include "ops/common_config.hpp"
+#include "ops/cpu/kernels.hpp"
+#include "ops/cpu/rows.hpp"
+
+namespace meshseek::cpu {
+
+/// Rows of activations, padded with zeros to a multiple of 32: float32, float32 rounded to bf16, or int8 with one scale per 16 values.
+class Activations {
+ public:
+  Activations(const Tensor& x, std::int64_t cols, MathFidelity fidelity, ThreadTeam& team);
+
+  const float* floats(std::int64_t row) const { return floats_.data() + row * padded_cols_; }
+  const std::int8_t* codes(std::int64_t row) const { return codes_.data() + row * padded_cols_; }
+  const float* scales(std::int64_t row) const { return scales_.data() + row * (padded_cols_ / 16); }
+  std::int64_t padded_cols() const { return padded_cols_; }
+  std::int64_t num_rows() const { return num_rows_; }
+
+ private:
+  std::int64_t padded_cols_;
+  std::int64_t num_rows_;
+  std::vector<float> floats_;
+  std::vector<std::int8_t> codes_;
+  std::vector<float> scales_;
+};
+
+}  // namespace meshseek::cpu

@@ -1,0 +1,17 @@
+/// The tables that the per-ISA files define.
+#pragma once
+#include "ops/cpu/kernels.hpp"
+
+namespace meshseek::cpu {
+
+namespace scalar {
+extern const Kernels kTable;  ///< what the compiler makes of the loops for any x86-64
+}
+namespace avx2 {
+extern const Kernels kTable;
+}
+namespace avx512 {
+extern const Kernels kTable;
+}
+
+}  // namespace meshseek::cpu

@@ -1,0 +1,46 @@
+#include "ops/cpu/rows.hpp"
+
+#include <fmt/format.h>
+
+#include "base/error.hpp"
+
+namespace meshseek::cpu {
+namespace {
+
+[[noreturn]] void fail(const Tensor& tensor) {
+  throw ShapeError(fmt::format("[ops] an activation {} is {}; expected float32 or bfloat16", to_string(tensor.shape()), to_string(tensor.dtype())));
+}
+
+}  // namespace
+
+RowReader::RowReader(const Tensor& tensor, std::int64_t cols) : cols_(cols), num_rows_(cols == 0 ? 0 : tensor.volume() / cols) {
+  if (tensor.dtype() == DataType::float32) floats_ = tensor.data<float>().data();
+  else if (tensor.dtype() == DataType::bfloat16) halves_ = tensor.data<bf16>().data();
+  else fail(tensor);
+}
+
+void RowReader::read(std::int64_t row, float* out) const {
+  if (floats_ != nullptr) {
+    std::copy_n(floats_ + row * cols_, cols_, out);
+    return;
+  }
+  const bf16* source = halves_ + row * cols_;
+  for (std::int64_t col = 0; col < cols_; ++col) out[col] = to_float(source[col]);
+}
+
+RowWriter::RowWriter(Tensor& tensor, std::int64_t cols) : cols_(cols) {
+  if (tensor.dtype() == DataType::float32) floats_ = tensor.mutable_data<float>().data();
+  else if (tensor.dtype() == DataType::bfloat16) halves_ = tensor.mutable_data<bf16>().data();
+  else fail(tensor);
+}
+
+void RowWriter::write_at(std::int64_t row, std::int64_t col, const float* values, std::int64_t count) const {
+  if (floats_ != nullptr) {
+    std::copy_n(values, count, floats_ + row * cols_ + col);
+    return;
+  }
+  bf16* target = halves_ + row * cols_ + col;
+  for (std::int64_t idx = 0; idx < count; ++idx) target[idx] = to_bf16(values[idx]);
+}
+
+}  // namespace meshseek::cpu

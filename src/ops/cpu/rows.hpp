@@ -1,0 +1,42 @@
+/// Rows of activations as float32, whatever they are stored in.
+#pragma once
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "tensor/tensor.hpp"
+
+namespace meshseek::cpu {
+
+/// Reads a row-major float32 or bfloat16 tensor as rows of `cols` values.
+class RowReader {
+ public:
+  /// \throws ShapeError for another element type
+  RowReader(const Tensor& tensor, std::int64_t cols);
+  /// Copies row `row` into `out` (cols values).
+  void read(std::int64_t row, float* out) const;
+  std::int64_t num_rows() const { return num_rows_; }
+
+ private:
+  const float* floats_ = nullptr;
+  const bf16* halves_ = nullptr;
+  std::int64_t cols_ = 0;
+  std::int64_t num_rows_ = 0;
+};
+
+/// Writes rows of `cols` values, rounding to nearest even for bfloat16.
+class RowWriter {
+ public:
+  RowWriter(Tensor& tensor, std::int64_t cols);
+  void write(std::int64_t row, const float* values) const { write_at(row, 0, values, cols_); }
+  /// Writes `count` values from column `col` on.
+  void write_at(std::int64_t row, std::int64_t col, const float* values, std::int64_t count) const;
+
+ private:
+  float* floats_ = nullptr;
+  bf16* halves_ = nullptr;
+  std::int64_t cols_ = 0;
+};
+
+}  // namespace meshseek::cpu

@@ -1,0 +1,41 @@
+/// Pieces of stored weights, decoded for the kernels.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "tensor/tensor.hpp"
+
+namespace meshseek::cpu {
+
+/// A stack of matrices [.., rows, cols] in any dtype and layout, decoded a few rows at a time.
+class WeightMatrix {
+ public:
+  explicit WeightMatrix(const Tensor& weight);
+
+  std::int64_t num_matrices() const { return num_matrices_; }
+  std::int64_t rows() const { return rows_; }
+  std::int64_t cols() const { return cols_; }
+  /// Columns rounded up to a multiple of 32: the width of decoded rows.
+  std::int64_t padded_cols() const { return padded_cols_; }
+  DataType dtype() const { return dtype_; }
+
+  /// Decodes `count` rows from `row` of one matrix into out [count, padded_cols], zeros beyond cols; rounded to bf16 when asked.
+  void decode_rows(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, bool as_bf16, float* out) const;
+  /// Block-float only: signed magnitudes [count, padded_cols] and one scale per 16 of them [count, padded_cols / 16].
+  void decode_magnitudes(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, std::int8_t* magnitudes, float* scales) const;
+
+ private:
+  const std::byte* tile_row(std::int64_t matrix_idx, std::int64_t row) const;
+  void decode_row(std::int64_t matrix_idx, std::int64_t row, float* out) const;
+
+  const std::byte* bytes_;
+  DataType dtype_;
+  Layout layout_;
+  std::int64_t num_matrices_ = 1;
+  std::int64_t rows_ = 0;
+  std::int64_t cols_ = 0;
+  std::int64_t padded_cols_ = 0;
+};
+
+}  // namespace meshseek::cpu

@@ -1,0 +1,35 @@
+/// Multi-head latent attention over a latent cache. Causal; softmax in float32.
+#pragma once
+#include <cstdint>
+
+#include "ops/flash_mla_config.hpp"
+
+namespace meshseek {
+
+/// The latent cache of one layer and one sequence: per token the normalised latent, then the rotated shared key. State, never serialised.
+struct LatentCache {
+  Tensor rows = {};               ///< [capacity, kv_lora_rank + qk_rope_head_dim], cfg.dtype of update_cache
+  std::int64_t num_tokens = 0;  ///< rows in use
+  std::int64_t kv_lora_rank = 0;
+};
+
+/// Appends T tokens. \param c_kv [T, kv_lora_rank] normalised; \param k_rope [T, 1, qk_rope_head_dim] rotated.
+/// \throws Error when the capacity does not suffice (names both).
+void update_cache(LatentCache& cache, const Tensor& c_kv, const Tensor& k_rope, const UpdateCacheConfig& cfg);
+
+/// The cached latents as a tensor [num_tokens, 1, kv_lora_rank] (copied) of `dtype`, input of the naive form's expansion.
+Tensor cached_latents(const LatentCache& cache, DataType dtype);
+
+/// Naive form. Query row t is token cache.num_tokens - T + t and sees tokens up to itself.
+/// \param q      [T, heads, qk_nope + qk_rope], rope part rotated
+/// \param k_nope [S, heads, qk_nope], S = cache.num_tokens
+/// \param v      [S, heads, v_head_dim]
+/// \return       [T, heads, v_head_dim]. Scores are kept for one query row at a time: memory O(S) per thread.
+Tensor flash_mla_prefill(const Tensor& q, const Tensor& k_nope, const Tensor& v, const LatentCache& cache, const FlashMlaConfig& cfg);
+
+/// Absorbed form: scores and values straight from the latent.
+/// \param q_latent [T, heads, kv_lora_rank]; \param q [T, heads, qk_nope + qk_rope], of which only the rope part is read
+/// \return         [T, heads, kv_lora_rank]. Work: 2 T heads S (2 kv_lora_rank + qk_rope) FLOP.
+Tensor flash_mla_decode(const Tensor& q_latent, const Tensor& q, const LatentCache& cache, const FlashMlaConfig& cfg);
+
+}  // namespace meshseek

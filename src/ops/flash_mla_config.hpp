@@ -1,0 +1,35 @@
+/// Configs of the attention operators and of the latent cache.
+#pragma once
+#include "ops/common_config.hpp"
+
+namespace meshseek {
+
+/// naive: keys and values are expanded from the latent. absorbed: queries are projected into the latent space instead.
+enum class MlaForm : std::uint8_t { naive, absorbed };
+constexpr auto enum_names(MlaForm) {
+  return std::array<std::pair<MlaForm, std::string_view>, 2>{{{MlaForm::naive, "naive"}, {MlaForm::absorbed, "absorbed"}}};
+}
+
+struct FlashMlaConfig {
+  static constexpr std::string_view kOp = "FlashMla";
+
+  MlaForm form = MlaForm::naive;
+  double scale = 0.0;  ///< softmax scale: qk_head_dim^-0.5, times g(factor, mscale_all_dim)^2 under YaRN
+  DataType dtype = DataType::bfloat16;  ///< of the result
+
+  static constexpr auto fields() {
+    return std::tuple{field("form", &FlashMlaConfig::form, "naive (expanded keys and values) or absorbed (latent)"),
+                      field("scale", &FlashMlaConfig::scale, "factor on the scores before the softmax"),
+                      field("dtype", &FlashMlaConfig::dtype, "element type of the result: float32 or bfloat16")};
+  }
+};
+
+struct UpdateCacheConfig {
+  static constexpr std::string_view kOp = "UpdateCache";
+
+  DataType dtype = DataType::bfloat16;  ///< of the cache: float32 or bfloat16
+
+  static constexpr auto fields() { return std::tuple{field("dtype", &UpdateCacheConfig::dtype, "element type of the latent cache")}; }
+};
+
+}  // namespace meshseek

@@ -1,0 +1,52 @@
+#include <fmt/format.h>
+
+#include <vector>
+
+#include "ops/cpu/rows.hpp"
+#include "ops/flash_mla.hpp"
+#include "ops/operator_log.hpp"
+
+namespace meshseek {
+
+void update_cache(LatentCache& cache, const Tensor& c_kv, const Tensor& k_rope, const UpdateCacheConfig& cfg) {
+  log_operator(device_of(c_kv, "update_cache"), "update_cache", [&] { return fmt::format("c_kv {} at {}", to_string(c_kv.shape()), cache.num_tokens); });
+  const std::int64_t num_tokens = c_kv.dim(0);
+  const std::int64_t rank = cache.kv_lora_rank;
+  const std::int64_t width = cache.rows.dim(1);
+  if (c_kv.rank() != 2 || c_kv.dim(1) != rank || k_rope.volume() != num_tokens * (width - rank)) {
+    throw ShapeError(fmt::format("[update_cache] c_kv is {} and k_rope {}; the cache holds {} + {} values a token", to_string(c_kv.shape()),
+                                 to_string(k_rope.shape()), rank, width - rank));
+  }
+  if (cache.rows.dtype() != cfg.dtype) {
+    throw ConfigError(fmt::format("[update_cache] the config says {} but the cache is {}; prefill and decode configs must agree", to_string(cfg.dtype),
+                                  to_string(cache.rows.dtype())));
+  }
+  if (cache.num_tokens + num_tokens > cache.rows.dim(0)) {
+    throw Error(fmt::format("[update_cache] the cache holds {} tokens; {} and {} more do not fit", cache.rows.dim(0), cache.num_tokens, num_tokens));
+  }
+  const cpu::RowReader read_latent(c_kv, rank);
+  const cpu::RowReader read_key(k_rope, width - rank);
+  const cpu::RowWriter writer(cache.rows, width);
+  std::vector<float> line(static_cast<std::size_t>(width));
+  for (std::int64_t token = 0; token < num_tokens; ++token) {
+    read_latent.read(token, line.data());
+    read_key.read(token, line.data() + rank);
+    writer.write(cache.num_tokens + token, line.data());
+  }
+  cache.num_tokens += num_tokens;
+}
+
+Tensor cached_latents(const LatentCache& cache, DataType dtype) {
+  Device& device = device_of(cache.rows, "cached_latents");
+  Tensor y = Tensor::empty({cache.num_tokens, 1, cache.kv_lora_rank}, dtype, &device);  // [S, 1, r]
+  const cpu::RowReader reader(cache.rows, cache.rows.dim(1));
+  const cpu::RowWriter writer(y, cache.kv_lora_rank);
+  std::vector<float> line(static_cast<std::size_t>(cache.rows.dim(1)));
+  for (std::int64_t token = 0; token < cache.num_tokens; ++token) {
+    reader.read(token, line.data());
+    writer.write(token, line.data());
+  }
+  return y;
+}
+
+}  // namespace meshseek

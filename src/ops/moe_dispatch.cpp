@@ -1,0 +1,68 @@
+#include <fmt/format.h>
+
+#include <vector>
+
+#include "ops/concat.hpp"
+#include "ops/cpu/kernels.hpp"
+#include "ops/cpu/rows.hpp"
+#include "ops/operator_log.hpp"
+#include "ops/router.hpp"
+
+namespace meshseek {
+
+Dispatched moe_dispatch(const Tensor& x, const Routing& routing, std::int64_t num_experts, const MoeDispatchConfig&) {
+  log_operator(device_of(x, "moe_dispatch"), "moe_dispatch", [&] { return fmt::format("x {} to {} experts", to_string(x.shape()), num_experts); });
+  const auto indices = routing.indices.data<std::int32_t>();
+  const std::int64_t k = routing.indices.dim(1);
+  if (routing.indices.dim(0) != x.dim(0)) {
+    throw ShapeError(fmt::format("[moe_dispatch] x is {} but the routing {}", to_string(x.shape()), to_string(routing.indices.shape())));
+  }
+  Dispatched result;
+  result.offsets.assign(static_cast<std::size_t>(num_experts) + 1, 0);
+  for (const std::int32_t expert_idx : indices) {
+    if (expert_idx < 0 || expert_idx >= num_experts) throw Error(fmt::format("[moe_dispatch] expert {} of {} does not exist", expert_idx, num_experts));
+    ++result.offsets[static_cast<std::size_t>(expert_idx) + 1];
+  }
+  for (std::size_t idx = 1; idx < result.offsets.size(); ++idx) result.offsets[idx] += result.offsets[idx - 1];
+  std::vector<std::int64_t> next(result.offsets.begin(), result.offsets.end() - 1);
+  result.slots.resize(indices.size());
+  std::vector<std::int64_t> tokens(indices.size());
+  for (std::size_t slot = 0; slot < indices.size(); ++slot) {
+    const auto row = static_cast<std::size_t>(next[static_cast<std::size_t>(indices[slot])]++);
+    result.slots[row] = static_cast<std::int64_t>(slot);
+    tokens[row] = static_cast<std::int64_t>(slot) / k;
+  }
+  result.rows = take_rows(x, tokens);  // [T * k, hidden]
+  return result;
+}
+
+Tensor moe_combine(const Tensor& rows, const Dispatched& dispatched, const Routing& routing, const MoeCombineConfig& cfg) {
+  Device& device = device_of(rows, "moe_combine");
+  log_operator(device, "moe_combine", [&] { return fmt::format("rows {}", to_string(rows.shape())); });
+  const std::int64_t num_tokens = routing.weights.dim(0);
+  const std::int64_t k = routing.weights.dim(1);
+  const std::int64_t hidden = rows.dim(1);
+  if (rows.dim(0) != num_tokens * k || dispatched.slots.size() != static_cast<std::size_t>(num_tokens * k)) {
+    throw ShapeError(fmt::format("[moe_combine] rows are {} but the routing {}", to_string(rows.shape()), to_string(routing.weights.shape())));
+  }
+  std::vector<std::int64_t> row_of_slot(dispatched.slots.size());
+  for (std::size_t row = 0; row < dispatched.slots.size(); ++row) row_of_slot[static_cast<std::size_t>(dispatched.slots[row])] = static_cast<std::int64_t>(row);
+  const auto weights = routing.weights.data<float>();
+  Tensor y = Tensor::empty({num_tokens, hidden}, cfg.dtype, &device);  // [T, hidden]
+  const cpu::RowReader reader(rows, hidden);
+  const cpu::RowWriter writer(y, hidden);
+  device.team().parallel_for(static_cast<std::size_t>(num_tokens), 8, [&](std::size_t begin, std::size_t end) {
+    std::vector<float> line(static_cast<std::size_t>(hidden));
+    for (auto token = static_cast<std::int64_t>(begin); token < static_cast<std::int64_t>(end); ++token) {
+      std::vector<float> sum(line.size());
+      for (std::int64_t slot = token * k; slot < (token + 1) * k; ++slot) {
+        reader.read(row_of_slot[static_cast<std::size_t>(slot)], line.data());
+        cpu::kernels().axpy(weights[static_cast<std::size_t>(slot)], line.data(), hidden, sum.data());
+      }
+      writer.write(token, sum.data());
+    }
+  });
+  return y;
+}
+
+}  // namespace meshseek

@@ -1,0 +1,20 @@
+/// Config of rms_norm().
+#pragma once
+#include "ops/common_config.hpp"
+
+namespace meshseek {
+
+struct RmsNormConfig {
+  static constexpr std::string_view kOp = "RmsNorm";
+
+  WeightSlot weight = {};  ///< [dim]
+  double epsilon = 1e-6;
+  DataType dtype = DataType::bfloat16;  ///< of the result
+
+  static constexpr auto fields() {
+    return std::tuple{field("weight", &RmsNormConfig::weight, "the gain"), field("epsilon", &RmsNormConfig::epsilon, "added to the mean square"),
+                      field("dtype", &RmsNormConfig::dtype, "element type of the result: float32 or bfloat16")};
+  }
+};
+
+}  // namespace meshseek

@@ -1,0 +1,133 @@
+// Source: DeepSeek-V2 modeling_deepseek.py and DeepSeek-V3 inference/model.py, class Gate. Ties go to the larger value, then to the lower index.
+#include "ops/router.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <span>
+
+#include "ops/operator_log.hpp"
+
+namespace meshseek {
+namespace {
+
+constexpr float kHidden = -std::numeric_limits<float>::infinity();
+
+/// Indices of the k largest values: larger first, equal values by lower index.
+std::vector<std::int64_t> top_k(std::span<const float> values, std::int64_t k) {
+  std::vector<std::int64_t> order(values.size());
+  std::iota(order.begin(), order.end(), 0);
+  const auto larger = [&](std::int64_t a, std::int64_t b) {
+    const float va = values[static_cast<std::size_t>(a)];
+    const float vb = values[static_cast<std::size_t>(b)];
+    return va != vb ? va > vb : a < b;
+  };
+  std::partial_sort(order.begin(), order.begin() + k, order.end(), larger);
+  order.resize(static_cast<std::size_t>(k));
+  return order;
+}
+
+std::vector<float> scores_of(std::span<const float> logits, ScoringFunc func) {
+  std::vector<float> scores(logits.begin(), logits.end());
+  if (func == ScoringFunc::sigmoid) {
+    for (float& score : scores) score = 1.0F / (1.0F + std::exp(-score));
+    return scores;
+  }
+  const float top = *std::max_element(scores.begin(), scores.end());
+  float sum = 0.0F;
+  for (float& score : scores) sum += score = std::exp(score - top);
+  for (float& score : scores) score /= sum;
+  return scores;
+}
+
+/// V3 ranks groups by the sum of their two best biased scores, V2 by their best score.
+float group_score(std::span<const float> group, TopkMethod method) {
+  float best = kHidden;
+  float second = kHidden;
+  for (const float value : group) {
+    if (value > best) {
+      second = best;
+      best = value;
+    } else {
+      second = std::max(second, value);
+    }
+  }
+  return method == TopkMethod::noaux_tc ? best + second : best;
+}
+
+/// Hides the experts of all but the topk_group best groups: V3 with -inf (biased scores may be negative), V2 with 0 (probabilities are not).
+void keep_best_groups(std::vector<float>& choice, const RouterConfig& cfg) {
+  const auto group_size = choice.size() / static_cast<std::size_t>(cfg.n_group);
+  std::vector<float> group_scores;
+  for (std::size_t begin = 0; begin < choice.size(); begin += group_size) {
+    group_scores.push_back(group_score(std::span(choice).subspan(begin, group_size), cfg.topk_method));
+  }
+  const std::vector<std::int64_t> kept = top_k(group_scores, cfg.topk_group);
+  const float hidden = cfg.topk_method == TopkMethod::noaux_tc ? kHidden : 0.0F;
+  for (std::size_t group_idx = 0; group_idx < group_scores.size(); ++group_idx) {
+    if (std::find(kept.begin(), kept.end(), static_cast<std::int64_t>(group_idx)) != kept.end()) continue;
+    std::fill_n(choice.begin() + static_cast<std::ptrdiff_t>(group_idx * group_size), group_size, hidden);
+  }
+}
+
+/// V3: normalise when asked, then always scale. V2: normalise or scale, never both.
+void finish_weights(std::span<float> weights, const RouterConfig& cfg) {
+  const bool v3 = cfg.topk_method == TopkMethod::noaux_tc;
+  const bool normalise = cfg.norm_topk_prob && (v3 || weights.size() > 1);
+  if (normalise) {
+    const float sum = std::accumulate(weights.begin(), weights.end(), 0.0F) + 1e-20F;
+    for (float& weight : weights) weight /= sum;
+  }
+  if (v3 || !normalise) {
+    for (float& weight : weights) weight *= static_cast<float>(cfg.routed_scaling_factor);
+  }
+}
+
+void check(const Tensor& logits, const RouterConfig& cfg) {
+  const std::int64_t num_experts = logits.rank() == 2 ? logits.dim(1) : 0;
+  const bool fits = num_experts > 0 && cfg.num_experts_per_tok >= 1 && cfg.num_experts_per_tok <= num_experts && cfg.n_group >= 1 &&
+                    num_experts % cfg.n_group == 0 && cfg.topk_group >= 1 && cfg.topk_group <= cfg.n_group;
+  if (!fits) {
+    throw ShapeError(fmt::format("[router] logits are {} with {} experts a token, {} groups, {} kept; expected [T, E] that these divide",
+                                 to_string(logits.shape()), cfg.num_experts_per_tok, cfg.n_group, cfg.topk_group));
+  }
+  if (cfg.e_score_correction_bias && cfg.e_score_correction_bias->tensor.volume() != num_experts) {
+    throw ShapeError(fmt::format("[router] the correction bias is {} but there are {} experts", to_string(cfg.e_score_correction_bias->tensor.shape()), num_experts));
+  }
+}
+
+}  // namespace
+
+Routing router(const Tensor& logits, const RouterConfig& cfg) {
+  Device& device = device_of(logits, "router");
+  log_operator(device, "router", [&] { return fmt::format("logits {} {} {}", to_string(logits.shape()), enum_name(cfg.scoring_func), enum_name(cfg.topk_method)); });
+  check(logits, cfg);
+  const std::int64_t num_tokens = logits.dim(0);
+  const auto num_experts = static_cast<std::size_t>(logits.dim(1));
+  const auto k = static_cast<std::size_t>(cfg.num_experts_per_tok);
+  Routing routing = {Tensor::empty({num_tokens, cfg.num_experts_per_tok}, DataType::int32, &device),
+                     Tensor::empty({num_tokens, cfg.num_experts_per_tok}, DataType::float32, &device)};
+  const auto indices = routing.indices.mutable_data<std::int32_t>();
+  const auto weights = routing.weights.mutable_data<float>();
+  const auto values = logits.data<float>();
+  std::vector<float> bias;
+  if (cfg.e_score_correction_bias) bias = to_float_vector(cfg.e_score_correction_bias->tensor);
+  for (std::size_t token = 0; token < static_cast<std::size_t>(num_tokens); ++token) {
+    const std::vector<float> scores = scores_of(values.subspan(token * num_experts, num_experts), cfg.scoring_func);
+    std::vector<float> choice = scores;
+    for (std::size_t expert_idx = 0; expert_idx < bias.size(); ++expert_idx) choice[expert_idx] += bias[expert_idx];
+    if (cfg.topk_method != TopkMethod::greedy && cfg.n_group > 1) keep_best_groups(choice, cfg);
+    const std::vector<std::int64_t> chosen = top_k(choice, cfg.num_experts_per_tok);
+    for (std::size_t slot = 0; slot < k; ++slot) {
+      indices[token * k + slot] = static_cast<std::int32_t>(chosen[slot]);
+      weights[token * k + slot] = scores[static_cast<std::size_t>(chosen[slot])];  // never the biased score
+    }
+    finish_weights(weights.subspan(token * k, k), cfg);
+  }
+  return routing;
+}
+
+}  // namespace meshseek

@@ -1,0 +1,32 @@
+/// Mixture of experts: choice, grouping by expert, weighted sum.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "ops/router_config.hpp"
+
+namespace meshseek {
+
+/// The experts of each token.
+struct Routing {
+  Tensor indices = {};  ///< [T, k] int32, ordered by selection score, ties by lower index
+  Tensor weights = {};  ///< [T, k] float32
+};
+
+/// Chooses experts from logits [T, E] (float32), all arithmetic in float32. Exact rules (which differ between V2 and V3): docs of the .cpp and
+/// DeepSeek-V2/V3 modelling code; weights always come from the scores without bias.
+Routing router(const Tensor& logits, const RouterConfig& cfg);
+
+/// Rows of x repeated for each chosen expert and grouped by expert.
+struct Dispatched {
+  Tensor rows = {};                        ///< [T * k, hidden]
+  std::vector<std::int64_t> offsets = {};  ///< experts + 1: rows of expert e are [offsets[e], offsets[e + 1])
+  std::vector<std::int64_t> slots = {};    ///< row -> token * k + j
+};
+Dispatched moe_dispatch(const Tensor& x, const Routing& routing, std::int64_t num_experts, const MoeDispatchConfig& cfg);
+
+/// y[token] = sum over j of weights[token, j] * rows[row of (token, j)], float32 sums in the order of j.
+/// \param rows [T * k, hidden] in the order of `dispatched`  \return [T, hidden]
+Tensor moe_combine(const Tensor& rows, const Dispatched& dispatched, const Routing& routing, const MoeCombineConfig& cfg);
+
+}  // namespace meshseek

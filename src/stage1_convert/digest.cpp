@@ -1,0 +1,49 @@
+#include <fmt/format.h>
+#include <openssl/evp.h>
+
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/file.hpp"
+#include "hf/state_dict.hpp"
+#include "stage1_convert/convert.hpp"
+
+namespace meshseek {
+namespace {
+
+std::string sha256_hex(std::string_view text) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int length = 0;
+  if (EVP_Digest(text.data(), text.size(), digest, &length, EVP_sha256(), nullptr) != 1) throw Error("[digest] SHA-256 is not available in OpenSSL");
+  std::string hex;
+  for (unsigned int byte_idx = 0; byte_idx < length; ++byte_idx) hex += fmt::format("{:02x}", digest[byte_idx]);
+  return hex;
+}
+
+/// Name, size and modification time: enough to notice a changed file without reading gigabytes.
+std::string file_identity(const Path& path) {
+  const auto time = std::filesystem::last_write_time(path).time_since_epoch();
+  return fmt::format("{} {} {}\n", path.filename().string(), std::filesystem::file_size(path),
+                     std::chrono::duration_cast<std::chrono::nanoseconds>(time).count());
+}
+
+}  // namespace
+
+std::string conversion_digest(const Path& checkpoint, const ConvertOptions& options) {
+  const HfConfig hf = read_hf_config(checkpoint);
+  const StateDict state_dict(checkpoint, hf);
+  std::string identity = fmt::format("converter {}\nmesh {}\ndtype {}\npolicy {}\n", kConverterVersion, to_string(options.mesh),
+                                     to_string(options.dtype), to_json_line(options.dtype_policy));
+  identity += std::filesystem::canonical(checkpoint).string() + "\n";
+  identity += read_text_file(checkpoint / "config.json");
+  for (const Path& file : state_dict.files()) identity += file_identity(file);
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "generation_config.json"}) {
+    if (std::filesystem::exists(checkpoint / name)) identity += file_identity(checkpoint / name);
+  }
+  return sha256_hex(identity);
+}
+
+}  // namespace meshseek

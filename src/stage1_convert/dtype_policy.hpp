@@ -1,0 +1,12 @@
+/// Element types per operator and layer range.
+#pragma once
+#include "config/tree.hpp"
+#include "hf/hf_config.hpp"
+
+namespace meshseek {
+
+/// Expands the layer ranges of a policy's "model" tree and checks it: every string is a dtype of projections, every path exists in the model.
+/// \throws ConfigError naming the path.
+Tree expand_dtype_policy(const Tree& model_policy, const HfConfig& hf);
+
+}  // namespace meshseek

@@ -1,0 +1,34 @@
+/// Stage 2: config.json, mesh shape and device description become the model configs. Needs no weights and no operator code.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "config/tree.hpp"
+#include "hf/hf_config.hpp"
+#include "mesh/mesh_device.hpp"
+#include "tensor/dtype.hpp"
+
+namespace meshseek {
+
+inline constexpr std::int64_t kModelConfigVersion = 1;
+
+enum class Mode : std::uint8_t { prefill, decode };
+
+struct ConfigureOptions {
+  Mode mode = Mode::prefill;
+  MeshDevice mesh = {};
+  /// Standard dtype of the store the config is for: float32 makes everything HiFi4 and float32, bfloat16 turns LoFi into HiFi2.
+  DataType weight_dtype = DataType::bfloat8_b;
+  std::vector<Tree> overlays = {};      ///< applied after expansion, in order
+  std::vector<std::string> sets = {};  ///< "model.layers.0.mla.wo.dtype=float32", after the overlays, in order
+};
+
+/// {"format_version", "mode", "mesh", "device", "model"}: typed configs of every module, equal layers folded into ranges.
+/// \throws ConfigError for an overlay or assignment that does not fit.
+Tree make_model_config(const HfConfig& hf, const ConfigureOptions& options);
+
+/// Applies overlays and assignments to a model config document (as read from a file) and folds it again.
+Tree with_overlays(const Tree& model_config, const std::vector<Tree>& overlays, const std::vector<std::string>& sets);
+
+}  // namespace meshseek

@@ -1,0 +1,111 @@
+#include "stage3_run/runner.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.hpp"
+#include "stage3_run/create_run_config.hpp"
+
+namespace meshseek {
+namespace {
+
+/// The "model" part of a model config document, after its frame has been checked.
+const Tree& model_part(const Tree& document, const MeshShape& mesh, const std::string& mode) {
+  const std::string where = mode + " config";
+  const auto member = [&](const char* key) -> const Tree& {
+    const Tree* found = document.find(key);
+    if (found == nullptr) throw ConfigError(fmt::format("[{}] has no \"{}\"; expected a file written by `meshseek configure`", where, key));
+    return *found;
+  };
+  if (const std::int64_t version = member("format_version").as_integer(where + " format_version"); version != 1) {
+    throw ConfigError(fmt::format("[{}] has format_version {}; this program reads version 1; configure again", where, version));
+  }
+  if (const std::string& given = member("mode").as_string(where + " mode"); given != mode) {
+    throw ConfigError(fmt::format("[{}] is for mode \"{}\"; expected \"{}\"", where, given, mode));
+  }
+  if (const std::string& given = member("mesh").as_string(where + " mesh"); given != to_string(mesh)) {
+    throw ConfigError(fmt::format("[{}] is for mesh {} but the store is for mesh {}; configure or convert for the same mesh", where, given,
+                                  to_string(mesh)));
+  }
+  return member("model");
+}
+
+/// The lists of a whole model have as many elements as config.json says.
+LayerCounts layer_counts(const HfConfig& hf) {
+  return [&hf](std::string_view path) -> std::optional<std::int64_t> {
+    if (path == "model.layers") return hf.num_hidden_layers;
+    if (path == "model.mtp") return hf.num_nextn_predict_layers;
+    return std::nullopt;
+  };
+}
+
+/// LoFi multiplies block mantissas: it needs block-float weights.
+void check_fidelity(const Model::Config& config) {
+  const auto check = [](const LinearConfig& linear, const std::string& where) {
+    if (linear.compute_kernel_config.math_fidelity != MathFidelity::LoFi || is_block_float(linear.input_tensor_b.tensor.dtype())) return;
+    throw ConfigError(fmt::format("[{}] math_fidelity LoFi needs a bfloat8_b or bfloat4_b weight but it is {}; use --set '{}.compute_kernel_config."
+                                  "math_fidelity=HiFi2'",
+                                  where, to_string(linear.input_tensor_b.tensor.dtype()), where));
+  };
+  for_each_operator<LinearConfig>(config, "model", check);
+}
+
+}  // namespace
+
+Runner::Runner(const Path& store, const Tree& prefill_config, const Tree& decode_config, const RunnerOptions& options) {
+  const StoreInfo info = read_store_info(store);
+  hf_ = read_hf_config(store);
+  device_ = std::make_unique<Device>(options.num_threads);
+  WeightLoader loader(store, info.mesh);
+  const LayerCounts counts = layer_counts(hf_);
+  prefill_ = create_run_config<Model::Config>(model_part(prefill_config, info.mesh, "prefill"), info.weight_config, "model", loader, counts);
+  decode_ = create_run_config<Model::Config>(model_part(decode_config, info.mesh, "decode"), info.weight_config, "model", loader, counts);
+  check_fidelity(prefill_);
+  check_fidelity(decode_);
+  num_files_ = loader.num_files();
+  weight_bytes_ = loader.bytes();
+  model_ = std::make_unique<Model>(hf_, MeshDevice{.shape = info.mesh, .device = {}});
+  capacity_ = options.max_tokens > 0 ? std::min(options.max_tokens, hf_.max_position_embeddings) : hf_.max_position_embeddings;
+  reset();
+}
+
+void Runner::reset() { state_ = Model::create_state(hf_, decode_, capacity_, *device_); }
+
+void Runner::check_ids(std::span<const std::int64_t> ids) const {
+  if (ids.empty()) throw Error("[run] the prompt has no tokens; expected at least one");
+  for (std::size_t position = 0; position < ids.size(); ++position) {
+    if (ids[position] < 0 || ids[position] >= hf_.vocab_size) {
+      throw Error(fmt::format("[run] token id {} at position {} is beyond the vocabulary of {}", ids[position], position, hf_.vocab_size));
+    }
+  }
+  const std::int64_t needed = state_.num_tokens() + static_cast<std::int64_t>(ids.size());
+  if (needed > capacity_) {
+    throw Error(fmt::format("[run] the context would be {} tokens; the limit is {} (max_position_embeddings {}); shorten the prompt", needed, capacity_,
+                            hf_.max_position_embeddings));
+  }
+}
+
+Tensor Runner::ids_tensor(std::span<const std::int64_t> ids) const {
+  const std::vector<std::uint32_t> values(ids.begin(), ids.end());
+  return Tensor::from<std::uint32_t>({static_cast<std::int64_t>(ids.size())}, values, device_.get());
+}
+
+Model::Output Runner::prefill(std::span<const std::int64_t> ids, Model::Logits logits, Model::Trace* trace) {
+  check_ids(ids);
+  return model_->forward(ids_tensor(ids), prefill_, state_, logits, trace);
+}
+
+Model::Output Runner::decode(std::int64_t id, Model::Trace* trace) {
+  check_ids(std::span(&id, 1));
+  return model_->forward(ids_tensor(std::span(&id, 1)), decode_, state_, Model::Logits::all, trace);
+}
+
+Mtp::Output Runner::mtp(const Model::Output& main, std::span<const std::int64_t> ids) {
+  if (prefill_.mtp.empty()) throw Error("[run] the model has no MTP module (num_nextn_predict_layers is 0)");
+  if (ids.size() < 2) throw Error("[run] MTP needs at least two tokens: row i sees token i+1");
+  check_ids(ids.first(1));
+  return model_->forward_mtp(0, main, ids_tensor(ids.subspan(1)), prefill_, state_);
+}
+
+}  // namespace meshseek

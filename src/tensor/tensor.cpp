@@ -1,0 +1,116 @@
+#include "tensor/tensor.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <string>
+
+#include "base/error.hpp"
+#include "tensor/tile_layout.hpp"
+
+namespace meshseek {
+
+std::int64_t volume(const Shape& shape) {
+  std::int64_t product = 1;
+  for (const std::int64_t dim : shape) {
+    if (dim < 0 || __builtin_mul_overflow(product, dim, &product)) {
+      throw ShapeError(fmt::format("[tensor] shape {} is negative or too large", to_string(shape)));
+    }
+  }
+  return product;
+}
+
+std::string to_string(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+
+Tensor::Tensor(Shape shape, DataType dtype, Layout layout, std::span<const std::byte> bytes, std::shared_ptr<const void> keep_alive, Device* device)
+    : shape_(std::move(shape)), dtype_(dtype), layout_(layout), bytes_(bytes), owner_(std::move(keep_alive)), device_(device) {
+  const std::int64_t expected = storage_bytes(shape_, dtype_, layout_);
+  if (static_cast<std::int64_t>(bytes_.size()) != expected) {
+    throw ShapeError(fmt::format("[tensor] {} {} {} needs {} bytes but was given {}", to_string(shape_), to_string(dtype_), to_string(layout_), expected,
+                                 bytes_.size()));
+  }
+}
+
+Tensor Tensor::empty(Shape shape, DataType dtype, Device* device) {
+  Tensor tensor;
+  const auto size = static_cast<std::size_t>(meshseek::volume(shape)) * element_bytes(dtype);
+  const std::shared_ptr<void> memory(std::malloc(size == 0 ? 1 : size), std::free);
+  if (memory == nullptr) throw std::bad_alloc();
+  tensor.writable_ = static_cast<std::byte*>(memory.get());
+  tensor.bytes_ = {tensor.writable_, size};
+  tensor.owner_ = memory;
+  tensor.shape_ = std::move(shape);
+  tensor.dtype_ = dtype;
+  tensor.device_ = device;
+  return tensor;
+}
+
+Tensor Tensor::zeros(Shape shape, DataType dtype, Device* device) {
+  Tensor tensor;
+  const auto count = static_cast<std::size_t>(meshseek::volume(shape));
+  // calloc leaves large blocks untouched: a cache for the whole context costs memory only where it is used.
+  const std::shared_ptr<void> memory(std::calloc(count == 0 ? 1 : count, element_bytes(dtype)), std::free);
+  if (memory == nullptr) throw std::bad_alloc();
+  tensor.writable_ = static_cast<std::byte*>(memory.get());
+  tensor.bytes_ = {tensor.writable_, count * element_bytes(dtype)};
+  tensor.owner_ = memory;
+  tensor.shape_ = std::move(shape);
+  tensor.dtype_ = dtype;
+  tensor.device_ = device;
+  return tensor;
+}
+
+std::int64_t Tensor::dim(std::int64_t idx) const {
+  const std::int64_t position = idx < 0 ? idx + rank() : idx;
+  if (position < 0 || position >= rank()) throw ShapeError(fmt::format("[tensor] dimension {} of {} does not exist", idx, to_string(shape_)));
+  return shape_[static_cast<std::size_t>(position)];
+}
+
+Tensor Tensor::reshape(Shape shape) const {
+  if (layout_ != Layout::row_major || meshseek::volume(shape) != volume()) {
+    throw ShapeError(fmt::format("[tensor] {} {} cannot become {}; expected ROW_MAJOR and an equal volume", to_string(shape_), to_string(layout_),
+                                 to_string(shape)));
+  }
+  Tensor result = *this;
+  result.shape_ = std::move(shape);
+  return result;
+}
+
+Tensor Tensor::slice_rows(std::int64_t begin, std::int64_t end) const {
+  if (layout_ != Layout::row_major || rank() == 0 || begin < 0 || begin > end || end > shape_[0]) {
+    throw ShapeError(fmt::format("[tensor] rows {} to {} of {} {} do not exist", begin, end, to_string(shape_), to_string(layout_)));
+  }
+  Tensor result = *this;
+  result.shape_[0] = end - begin;
+  const std::size_t row_bytes = shape_[0] == 0 ? 0 : bytes_.size() / static_cast<std::size_t>(shape_[0]);
+  result.bytes_ = bytes_.subspan(static_cast<std::size_t>(begin) * row_bytes, static_cast<std::size_t>(end - begin) * row_bytes);
+  if (result.writable_ != nullptr) result.writable_ += static_cast<std::size_t>(begin) * row_bytes;
+  return result;
+}
+
+void Tensor::deallocate() {
+  owner_.reset();
+  bytes_ = {};
+  writable_ = nullptr;
+}
+
+void Tensor::check_type(DataType wanted) const {
+  if (wanted != dtype_) throw ShapeError(fmt::format("[tensor] {} is {} but was read as {}", to_string(shape_), to_string(dtype_), to_string(wanted)));
+}
+
+std::byte* Tensor::writable_bytes() {
+  if (writable_ == nullptr) throw ShapeError(fmt::format("[tensor] {} {} is read-only or was deallocated", to_string(shape_), to_string(dtype_)));
+  return writable_;
+}
+
+void Tensor::fill(std::span<const std::byte> bytes) {
+  if (bytes.size() != bytes_.size()) {
+    throw ShapeError(fmt::format("[tensor] {} {} needs {} bytes but was given {}", to_string(shape_), to_string(dtype_), bytes_.size(), bytes.size()));
+  }
+  if (!bytes.empty()) std::memcpy(writable_bytes(), bytes.data(), bytes.size());
+}
+
+}  // namespace meshseek

@@ -1,0 +1,152 @@
+#include <fmt/format.h>
+
+#include <cstring>
+#include <limits>
+
+#include "base/error.hpp"
+#include "tensor/tensor_file.hpp"
+#include "tensor/tile_layout.hpp"
+#include "tensor_file_generated.h"
+
+namespace meshseek {
+namespace {
+
+namespace fb = ::meshseek::tensorbin;
+
+constexpr std::size_t kSizeBytes = sizeof(std::uint64_t);
+constexpr std::size_t kMaxRank = 8;
+
+[[noreturn]] void fail(const Path& path, const std::string& what) { throw Error(fmt::format("[{}] {}; convert the store again", path.string(), what)); }
+
+template <class Vector>
+std::vector<std::uint32_t> copy_words(const Vector* words) {
+  return words == nullptr ? std::vector<std::uint32_t>() : std::vector<std::uint32_t>(words->begin(), words->end());
+}
+
+CoreRangeSet read_grid(const fb::CoreRangeSet* grid) {
+  CoreRangeSet result;
+  if (grid == nullptr || grid->ranges() == nullptr) return result;
+  const auto coordinate = [](const fb::CoreCoord* coord) { return coord == nullptr ? CoreCoord{} : CoreCoord{coord->x(), coord->y()}; };
+  for (const fb::CoreRange* range : *grid->ranges()) result.push_back({coordinate(range->start()), coordinate(range->end())});
+  return result;
+}
+
+MemoryConfig read_memory_config(const fb::MemoryConfig* config) {
+  MemoryConfig result;
+  if (config == nullptr) return result;
+  result.memory_layout = static_cast<TensorMemoryLayout>(config->memory_layout());
+  result.buffer_type = static_cast<BufferType>(config->buffer_type());
+  result.created_with_nd_shard_spec = config->created_with_nd_shard_spec();
+  if (const fb::ShardSpec* spec = config->shard_spec()) {
+    result.shard_spec = ShardSpec{read_grid(spec->grid()), {spec->shape_h(), spec->shape_w()}, static_cast<ShardOrientation>(spec->orientation())};
+  }
+  if (const fb::NdShardSpec* spec = config->nd_shard_spec()) {
+    result.nd_shard_spec = NdShardSpec{copy_words(spec->shard_shape()), read_grid(spec->grid()), static_cast<ShardOrientation>(spec->orientation()),
+                                       static_cast<ShardDistributionStrategy>(spec->shard_distribution_strategy())};
+  }
+  return result;
+}
+
+void read_spec(const fb::TensorSpec* spec, const Path& path, TensorFileHeader& header) {
+  if (spec == nullptr || spec->shape() == nullptr || spec->tensor_layout() == nullptr) fail(path, "the header has no tensor spec");
+  if (spec->shape()->size() > kMaxRank) fail(path, fmt::format("the header has rank {}; at most {} is expected", spec->shape()->size(), kMaxRank));
+  header.shape.assign(spec->shape()->begin(), spec->shape()->end());
+  const fb::TensorLayout& layout = *spec->tensor_layout();
+  if (layout.data_type() > fb::DataType_Int32) fail(path, fmt::format("element type {} is not supported", static_cast<int>(layout.data_type())));
+  header.dtype = static_cast<DataType>(layout.data_type());
+  if (layout.page_config_type() == fb::PageConfig_tile) {
+    const fb::Tile* tile = layout.page_config_as_tile()->tile();
+    if (tile == nullptr || tile->tile_shape_h() != kTileSize || tile->tile_shape_w() != kTileSize || tile->transpose_tile()) {
+      fail(path, "the header has tiles other than 32x32");
+    }
+    header.layout = Layout::tile;
+  } else if (layout.page_config_type() == fb::PageConfig_row_major) {
+    header.layout = Layout::row_major;
+  } else {
+    fail(path, "the header has no page config");
+  }
+  header.memory_config = read_memory_config(layout.memory_config());
+  header.alignment = copy_words(layout.alignment());
+}
+
+void read_shards(const fb::Tensor& tensor, const Path& path, TensorFileHeader& header) {
+  if (tensor.mesh_shape() == nullptr || tensor.mesh_shape()->dimensions() == nullptr) fail(path, "the header has no mesh shape");
+  header.mesh_shape = copy_words(tensor.mesh_shape()->dimensions());
+  if (tensor.shards() == nullptr || tensor.shards()->size() == 0) fail(path, "the header has no shards");
+  for (const fb::TensorShard* shard : *tensor.shards()) {
+    const fb::InlineFileStorage* storage = shard->buffer_as_InlineFileStorage();
+    if (storage == nullptr || shard->mesh_coordinate() == nullptr) fail(path, "a shard has no storage or no mesh coordinate");
+    header.shards.push_back({copy_words(shard->mesh_coordinate()->values()), storage->offset(), storage->size()});
+  }
+}
+
+/// Files from before the topology existed are replicated over their mesh.
+void read_topology(const fb::TensorTopology* topology, TensorFileHeader& header) {
+  if (topology == nullptr) return;
+  if (topology->distribution_shape() != nullptr) header.distribution_shape = copy_words(topology->distribution_shape()->dimensions());
+  header.placements.clear();
+  if (topology->placements() != nullptr) {
+    for (const fb::MeshMapperPlacement* placement : *topology->placements()) {
+      Placement entry;
+      if (placement->type() == fb::MeshMapperPlacementType_Shard) entry.shard_dim = placement->tensor_dim();
+      header.placements.push_back(entry);
+    }
+  }
+  if (topology->mesh_coords() == nullptr) return;
+  for (const fb::MeshCoordinate* coordinate : *topology->mesh_coords()) header.mesh_coords.push_back(copy_words(coordinate->values()));
+}
+
+std::uint64_t expected_shard_bytes(const TensorFileHeader& header, const Path& path) {
+  try {
+    return static_cast<std::uint64_t>(storage_bytes(header.shape, header.dtype, header.layout));
+  } catch (const Error& error) {
+    fail(path, fmt::format("the header does not describe a tensor: {}", error.what()));
+  }
+}
+
+void check_shards(const TensorFileHeader& header, std::uint64_t data_bytes, const Path& path) {
+  const std::uint64_t expected = expected_shard_bytes(header, path);
+  for (const TensorShard& shard : header.shards) {
+    if (shard.size != expected) {
+      fail(path, fmt::format("a shard of {} {} {} has {} bytes; expected {}", to_string(header.shape), to_string(header.dtype), to_string(header.layout),
+                             shard.size, expected));
+    }
+    if (shard.offset % 8 != 0) fail(path, fmt::format("a shard starts at offset {}, which is no multiple of 8", shard.offset));
+    if (shard.offset > data_bytes || shard.size > data_bytes - shard.offset) {
+      fail(path, fmt::format("the file is cut off: a shard ends at byte {} of a data region of {}", shard.offset + shard.size, data_bytes));
+    }
+  }
+}
+
+}  // namespace
+
+TensorFile::TensorFile(const Path& path) : file_(std::make_shared<const MappedFile>(path)) {
+  const std::span<const std::byte> bytes = file_->bytes();
+  if (bytes.size() < kSizeBytes) fail(path, fmt::format("has {} bytes; a tensor file has at least 8", bytes.size()));
+  std::uint64_t header_size = 0;
+  std::memcpy(&header_size, bytes.data(), kSizeBytes);
+  if (header_size > bytes.size() - kSizeBytes || header_size > std::numeric_limits<std::int32_t>::max()) {
+    fail(path, fmt::format("the header would have {} bytes but the file has {}", header_size, bytes.size()));
+  }
+  data_begin_ = kSizeBytes + header_size;
+  if (data_begin_ % 8 != 0) fail(path, fmt::format("the data begins at byte {}, which is no multiple of 8", data_begin_));
+  // A copy in aligned memory: FlatBuffers reads its integers in place.
+  const std::vector<std::byte> head(bytes.begin() + kSizeBytes, bytes.begin() + static_cast<std::ptrdiff_t>(data_begin_));
+  const auto* data = reinterpret_cast<const std::uint8_t*>(head.data());
+  flatbuffers::Verifier verifier(data, head.size());
+  if (head.empty() || !verifier.VerifyBuffer<fb::Tensor>(nullptr)) fail(path, "the header is damaged");
+  const fb::Tensor& tensor = *fb::GetTensor(data);
+  if (tensor.schema_version() > 1) fail(path, fmt::format("schema version {} is newer than 1", tensor.schema_version()));
+  read_spec(tensor.tensor_spec(), path, header_);
+  read_shards(tensor, path, header_);
+  read_topology(tensor.tensor_topology(), header_);
+  check_shards(header_, bytes.size() - data_begin_, path);
+}
+
+Tensor TensorFile::shard(std::size_t shard_idx) const {
+  if (shard_idx >= header_.shards.size()) fail(path(), fmt::format("has {} shards; shard {} was asked for", header_.shards.size(), shard_idx));
+  const TensorShard& shard = header_.shards[shard_idx];
+  return {header_.shape, header_.dtype, header_.layout, file_->bytes().subspan(data_begin_ + shard.offset, shard.size), file_};
+}
+
+}  // namespace meshseek

@@ -1,0 +1,171 @@
+#include "tensor/tile_layout.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "base/error.hpp"
+#include "tensor/block_float.hpp"
+
+namespace meshseek {
+namespace {
+
+std::int64_t last_dim(const Shape& shape, std::size_t from_end) { return shape.size() < from_end ? 1 : shape[shape.size() - from_end]; }
+
+/// Writes one value as an element of a plain dtype.
+void store_element(float value, DataType dtype, std::byte* out) {
+  const auto put = [out](auto element) { std::memcpy(out, &element, sizeof(element)); };
+  switch (dtype) {
+    case DataType::float32: return put(value);
+    case DataType::bfloat16: return put(to_bf16(value).bits);
+    case DataType::uint32: return put(static_cast<std::uint32_t>(value));
+    case DataType::int32: return put(static_cast<std::int32_t>(value));
+    case DataType::uint16: return put(static_cast<std::uint16_t>(value));
+    case DataType::uint8: return put(static_cast<std::uint8_t>(value));
+    case DataType::bfloat8_b:
+    case DataType::bfloat4_b: break;
+  }
+  throw ShapeError("[tensor] block-float values are not stored one by one");
+}
+
+void encode_face_row(std::span<const float, 16> values, DataType dtype, std::int64_t block, std::byte* tile) {
+  if (!is_block_float(dtype)) {
+    const auto size = static_cast<std::int64_t>(element_bytes(dtype));
+    for (std::int64_t idx = 0; idx < kFaceSize; ++idx) store_element(values[static_cast<std::size_t>(idx)], dtype, tile + (block * kFaceSize + idx) * size);
+    return;
+  }
+  auto* bytes = reinterpret_cast<std::uint8_t*>(tile);
+  std::uint8_t codes[kFaceSize];
+  const int magnitude_bits = dtype == DataType::bfloat8_b ? 7 : 3;
+  bytes[block] = encode_block(values, magnitude_bits, codes);
+  if (dtype == DataType::bfloat8_b) {
+    std::memcpy(bytes + kExponentBytesPerTile + block * kFaceSize, codes, kFaceSize);
+    return;
+  }
+  std::uint8_t* packed = bytes + kExponentBytesPerTile + block * kFaceSize / 2;
+  for (std::int64_t pair = 0; pair < kFaceSize / 2; ++pair) packed[pair] = static_cast<std::uint8_t>(codes[2 * pair] | (codes[2 * pair + 1] << 4));
+}
+
+/// Encodes one padded row (a multiple of 32 values) into the tiles that cover it.
+void encode_padded_row(std::span<const float> row, std::int64_t physical_row, DataType dtype, std::byte* storage) {
+  const std::int64_t tiles_wide = static_cast<std::int64_t>(row.size()) / kTileSize;
+  const std::int64_t row_in_tile = physical_row % kTileSize;
+  const std::int64_t first_block = (row_in_tile / kFaceSize) * 2 * kFaceSize + row_in_tile % kFaceSize;
+  std::byte* tile = storage + physical_row / kTileSize * tiles_wide * tile_bytes(dtype);
+  for (std::int64_t tile_col = 0; tile_col < tiles_wide; ++tile_col, tile += tile_bytes(dtype)) {
+    for (std::int64_t half = 0; half < 2; ++half) {
+      const auto begin = static_cast<std::size_t>(tile_col * kTileSize + half * kFaceSize);
+      encode_face_row(std::span<const float, 16>(row.data() + begin, 16), dtype, first_block + half * kFaceSize, tile);
+    }
+  }
+}
+
+void encode_tiles(std::span<const float> values, const Shape& shape, DataType dtype, std::span<std::byte> out, float pad_value) {
+  const PhysicalShape physical = physical_shape(shape, Layout::tile);
+  const std::int64_t rows = last_dim(shape, 2);
+  const std::int64_t cols = last_dim(shape, 1);
+  const std::int64_t padded_rows = round_up(rows, kTileSize);
+  std::vector<float> line(static_cast<std::size_t>(physical.cols), pad_value);
+  for (std::int64_t physical_row = 0; physical_row < physical.rows; ++physical_row) {
+    const std::int64_t matrix_idx = physical_row / padded_rows;
+    const std::int64_t row = physical_row % padded_rows;
+    if (row < rows) {
+      const auto source = values.subspan(static_cast<std::size_t>((matrix_idx * rows + row) * cols), static_cast<std::size_t>(cols));
+      std::copy(source.begin(), source.end(), line.begin());
+    } else if (row == rows) {
+      std::fill(line.begin(), line.end(), pad_value);
+    }
+    encode_padded_row(line, physical_row, dtype, out.data());
+  }
+}
+
+std::vector<float> transposed(std::span<const float> values, const Shape& shape) {
+  const std::int64_t rows = last_dim(shape, 2);
+  const std::int64_t cols = last_dim(shape, 1);
+  std::vector<float> result(values.size());
+  for (std::int64_t base = 0; base < static_cast<std::int64_t>(values.size()); base += rows * cols) {
+    for (std::int64_t row = 0; row < rows; ++row) {
+      for (std::int64_t col = 0; col < cols; ++col) {
+        result[static_cast<std::size_t>(base + col * rows + row)] = values[static_cast<std::size_t>(base + row * cols + col)];
+      }
+    }
+  }
+  return result;
+}
+
+}  // namespace
+
+PhysicalShape physical_shape(const Shape& shape, Layout layout) {
+  const std::int64_t total = volume(shape);
+  const std::int64_t rows = last_dim(shape, 2);
+  const std::int64_t cols = last_dim(shape, 1);
+  const std::int64_t matrices = rows * cols == 0 ? 0 : total / (rows * cols);
+  if (layout == Layout::row_major) return {matrices * rows, cols};
+  return {matrices * round_up(rows, kTileSize), round_up(cols, kTileSize)};
+}
+
+std::int64_t storage_bytes(const Shape& shape, DataType dtype, Layout layout) {
+  const PhysicalShape physical = physical_shape(shape, layout);
+  if (layout == Layout::tile) return physical.rows / kTileSize * (physical.cols / kTileSize) * tile_bytes(dtype);
+  if (is_block_float(dtype)) {
+    throw ShapeError(fmt::format("[tensor] {} {} cannot be ROW_MAJOR; block-float types need the TILE layout", to_string(shape), to_string(dtype)));
+  }
+  return physical.rows * physical.cols * static_cast<std::int64_t>(element_bytes(dtype));
+}
+
+std::int64_t tile_element_index(std::int64_t row, std::int64_t col, std::int64_t physical_cols) {
+  const std::int64_t tile = row / kTileSize * (physical_cols / kTileSize) + col / kTileSize;
+  const std::int64_t face = row % kTileSize / kFaceSize * 2 + col % kTileSize / kFaceSize;
+  return tile * kTileSize * kTileSize + face * kFaceSize * kFaceSize + row % kFaceSize * kFaceSize + col % kFaceSize;
+}
+
+void encode_into(std::span<const float> values, const Shape& shape, DataType dtype, Layout layout, std::span<std::byte> out, float pad_value) {
+  const std::int64_t bytes = storage_bytes(shape, dtype, layout);
+  if (static_cast<std::int64_t>(values.size()) != volume(shape) || static_cast<std::int64_t>(out.size()) != bytes) {
+    throw ShapeError(fmt::format("[tensor] {} needs {} values and {} bytes but was given {} and {}", to_string(shape), volume(shape), bytes, values.size(),
+                                 out.size()));
+  }
+  if (layout == Layout::tile) return encode_tiles(values, shape, dtype, out, pad_value);
+  const std::size_t size = element_bytes(dtype);
+  for (std::size_t idx = 0; idx < values.size(); ++idx) store_element(values[idx], dtype, out.data() + idx * size);
+}
+
+std::vector<std::byte> encode(std::span<const float> values, const Shape& shape, DataType dtype, Layout layout, float pad_value) {
+  std::vector<std::byte> storage(static_cast<std::size_t>(storage_bytes(shape, dtype, layout)));
+  encode_into(values, shape, dtype, layout, storage, pad_value);
+  return storage;
+}
+
+std::vector<std::byte> encode_col_tilize(std::span<const float> values, const Shape& shape, DataType dtype, Layout layout, float pad_value) {
+  if (shape.size() < 2) throw ShapeError(fmt::format("[tensor] {} has no two dimensions to transpose", to_string(shape)));
+  Shape swapped = shape;
+  std::swap(swapped[swapped.size() - 1], swapped[swapped.size() - 2]);
+  return encode(transposed(values, shape), swapped, dtype, layout, pad_value);
+}
+
+std::vector<std::byte> tilize_elements(std::span<const std::byte> elements, const Shape& shape, std::size_t element_size) {
+  if (elements.size() != static_cast<std::size_t>(volume(shape)) * element_size) {
+    throw ShapeError(fmt::format("[tensor] {} of {}-byte elements was given {} bytes", to_string(shape), element_size, elements.size()));
+  }
+  const PhysicalShape physical = physical_shape(shape, Layout::tile);
+  const std::int64_t rows = last_dim(shape, 2);
+  const std::int64_t cols = last_dim(shape, 1);
+  std::vector<std::byte> storage(static_cast<std::size_t>(physical.rows * physical.cols) * element_size);
+  for (std::int64_t line = 0; line < (cols == 0 ? 0 : volume(shape) / cols); ++line) {
+    const std::int64_t physical_row = line / rows * round_up(rows, kTileSize) + line % rows;
+    for (std::int64_t col = 0; col < cols; ++col) {
+      const auto target = static_cast<std::size_t>(tile_element_index(physical_row, col, physical.cols)) * element_size;
+      std::memcpy(storage.data() + target, elements.data() + static_cast<std::size_t>(line * cols + col) * element_size, element_size);
+    }
+  }
+  return storage;
+}
+
+Tensor make_tensor(std::span<const float> values, const Shape& shape, DataType dtype, Layout layout) {
+  const auto storage = std::make_shared<const std::vector<std::byte>>(encode(values, shape, dtype, layout));
+  return {shape, dtype, layout, *storage, storage};
+}
+
+}  // namespace meshseek

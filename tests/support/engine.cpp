@@ -1,0 +1,19 @@
+#include "tests/support/engine.hpp"
+
+namespace meshseek::testing {
+
+Engine::Engine(const Path& checkpoint, const EngineOptions& options) : store_(folder_.path() / "store") {
+  convert_checkpoint(checkpoint, store_, {.dtype = options.dtype, .dtype_policy = options.dtype_policy});
+  const HfConfig hf = read_hf_config(checkpoint);
+  const auto configure = [&](Mode mode, std::vector<std::string> sets) {
+    return make_model_config(hf, {.mode = mode, .weight_dtype = options.dtype, .sets = std::move(sets)});
+  };
+  std::vector<std::string> prefill_sets = options.sets;
+  prefill_sets.insert(prefill_sets.end(), options.prefill_sets.begin(), options.prefill_sets.end());
+  runner_ = std::make_unique<Runner>(store_, configure(Mode::prefill, prefill_sets), configure(Mode::decode, options.sets),
+                                     RunnerOptions{.num_threads = options.num_threads});
+}
+
+std::vector<std::string> exact_arithmetic() { return {"model.**.math_fidelity=HiFi4", "model.**.dtype=float32"}; }
+
+}  // namespace meshseek::testing
