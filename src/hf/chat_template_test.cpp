@@ -131,6 +131,7 @@ TEST(ChatTemplate, NamesTheLineWhereRenderingFails) {
   EXPECT_THAT(refusal("{% set x.y = 1 %}", R"({"x": {}})"), HasSubstr("not of a namespace"));
   EXPECT_THAT(refusal("{{ raise_exception('only users') }}"), HasSubstr("only users"));
   EXPECT_THAT(refusal("{{ missing | tojson }}"), HasSubstr("undefined"));
+  EXPECT_THAT(refusal("{{ x.items() }}", R"({"x": {}})"), HasSubstr("a view of an object"));
 }
 
 TEST(ChatTemplate, BoundsOutputStepsMemoryAndRecursion) {

@@ -65,8 +65,9 @@ struct HfConfig {
   }
 };
 
-/// Reads `folder/config.json`. \throws Error naming file and field: missing file, not JSON, missing required field, wrong type, out of range,
-/// unknown model_type (lists those supported), unsupported value (hidden_act, topk_method, rope type, quant_method, weight_block_size).
+/// Reads `folder/config.json`. \throws Error naming file and field: missing file, not JSON, missing required field, wrong type,
+/// out of range, unknown model_type (lists those supported),
+/// unsupported value (hidden_act, topk_method, rope type, quant_method, weight_block_size).
 HfConfig read_hf_config(const Path& folder);
 /// The same from text; `where` names the source in errors.
 HfConfig parse_hf_config(std::string_view text, const std::string& where);

@@ -104,10 +104,10 @@ JinjaValue dict_method(const JinjaDict& dict, const std::string& name, const Jin
     if (name == "values") {
       out.push_back(value);
     } else {
-      out.push_back(name == "keys" ? JinjaValue(key) : JinjaValue(std::vector<JinjaValue>{JinjaValue(key), value}));
+      out.push_back(name == "keys" ? JinjaValue(key) : JinjaValue(std::vector<JinjaValue>{JinjaValue(key), value}, true));
     }
   }
-  return JinjaValue(std::move(out));
+  return JinjaValue(std::move(out), true);
 }
 
 JinjaValue tojson_filter(const JinjaValue& input, const JinjaArguments& arguments) {

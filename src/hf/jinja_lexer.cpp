@@ -175,7 +175,8 @@ class Lexer {
       advance(spelling.size());
       return;
     }
-    fail_jinja(line_, fmt::format("an unknown character '{}'", text_[at_]));
+    const std::string_view rest = std::string_view(text_).substr(at_);
+    fail_jinja(line_, fmt::format("an unknown character '{}'", rest.substr(0, read_utf8(rest).length)));
   }
 
   /// Inside of brackets `}}` is no end of a tag.

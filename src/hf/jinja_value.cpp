@@ -105,7 +105,7 @@ class Printer {
       out_ += float_text(*real, json_);
     } else if (const std::string* text = value.string()) {
       out_ += json_ ? json_string(*text) : repr_of_string(*text);
-    } else if (const JinjaList* list = value.list()) {
+    } else if (const JinjaList* list = value.list(); list != nullptr && !list->view) {
       print_items('[', list->items, ']', [this](const JinjaValue& item) { print(item); });
     } else if (const JinjaDict* dict = value.dict()) {
       print_items('{', dict->members, '}', [this](const auto& member) {
@@ -165,8 +165,9 @@ bool equal_dicts(const JinjaDict& left, const JinjaDict& right) {
 
 }  // namespace
 
-JinjaValue::JinjaValue(std::vector<JinjaValue> items) {
+JinjaValue::JinjaValue(std::vector<JinjaValue> items, bool view) {
   auto list = std::make_shared<JinjaList>();
+  list->view = view;
   for (const JinjaValue& item : items) account(*list, item);
   list->items = std::move(items);
   value_ = std::shared_ptr<const JinjaList>(std::move(list));
@@ -226,6 +227,7 @@ std::size_t JinjaValue::weight() const {
 
 std::string JinjaValue::describe() const {
   static constexpr const char* kNames[] = {"none", "", "a boolean", "an integer", "a float", "a string", "a list", "an object", "a namespace"};
+  if (list() != nullptr && list()->view) return "a view of an object";
   if (const auto* undefined = std::get_if<JinjaUndefined>(&value_)) return fmt::format("'{}', which is undefined,", undefined->name);
   return kNames[value_.index()];
 }

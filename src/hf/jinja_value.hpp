@@ -43,7 +43,8 @@ class JinjaValue {
   explicit JinjaValue(std::string value) : value_(std::make_shared<const std::string>(std::move(value))) {}
   explicit JinjaValue(std::shared_ptr<JinjaNamespace> value) : value_(std::move(value)) {}
   /// \throws JinjaFault when values nest too deeply or are too large, or one is a namespace (which could then contain itself).
-  explicit JinjaValue(std::vector<JinjaValue> items);
+  /// `view`: the result of items(), keys() or values() or one of its pairs, which loops take, but which Python prints in a way of its own.
+  explicit JinjaValue(std::vector<JinjaValue> items, bool view = false);
   explicit JinjaValue(std::vector<std::pair<std::string, JinjaValue>> members);
   static JinjaValue undefined(std::string name);
   static JinjaValue from_tree(const Tree& tree);
@@ -84,6 +85,7 @@ class JinjaValue {
 
 struct JinjaList {
   std::vector<JinjaValue> items = {};
+  bool view = false;  ///< cannot be printed
   std::size_t depth = 1;
   std::size_t weight = 1;
 };

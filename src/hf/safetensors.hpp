@@ -37,7 +37,8 @@ struct NamedArray {
 
 /// Writes tensors in the same format (results of `meshseek logits`), in the given order, contiguous, atomically; the header is padded
 /// with spaces so that the data start at a multiple of 8.
-/// \throws Error naming the tensor: size against shape, a name given twice or reserved, a name that is not UTF-8; or the path: not writable.
+/// \throws Error naming the tensor: size against shape, a name given twice or reserved, a name that is not UTF-8;
+/// or the path: not writable.
 void write_safetensors(const Path& path, std::span<const NamedArray> arrays);
 
 std::string_view to_string(HfDtype dtype);  ///< the name in headers: "F32", "BF16", "F8_E4M3", ...

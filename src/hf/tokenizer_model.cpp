@@ -46,7 +46,7 @@ std::string token_to_bytes(const std::string& token) {
 /// Stores the bytes of one id. Ids may leave holes, but not so many that a small file asks for much memory.
 void place(BpeModel& out, std::int64_t id, std::string bytes, std::size_t limit, const std::string& where) {
   if (id < 0 || std::cmp_greater_equal(id, limit)) {
-    throw Error(fmt::format("[{}] the token '{}' has id {}; expected an id from 0 to {}", where, bytes, id, limit - 1));
+    throw Error(fmt::format("[{}] a token has id {}; expected an id from 0 to {}", where, id, limit - 1));
   }
   const auto index = static_cast<std::size_t>(id);
   if (index >= out.bytes.size()) out.bytes.resize(index + 1);

@@ -1,0 +1,25 @@
+/// Stages 2 and 3 behind one call.
+#pragma once
+#include <cstdint>
+#include <memory>
+
+#include "cli/flags.hpp"
+#include "cli/model_source.hpp"
+#include "stage2_configure/configure.hpp"
+#include "stage3_run/runner.hpp"
+
+namespace meshseek::cli {
+
+/// The standard config of one mode, or the one that --prefill-config / --decode-config names, with overlays and assignments.
+Tree model_config(const ModelSource& source, const ConfigFlags& flags, Mode mode);
+
+struct LoadedModel {
+  std::unique_ptr<Runner> runner = {};
+  double load_s = 0.0;  ///< of a finished store; conversion not counted
+};
+
+/// Configures, converts when necessary, loads. \param capacity tokens of the context; 0: max_position_embeddings
+/// MESHSEEK_LOG=ops prints every executed operator to stderr.
+LoadedModel load_model(const ModelSource& source, const ConfigFlags& flags, std::size_t num_threads, std::int64_t capacity);
+
+}  // namespace meshseek::cli

@@ -1,0 +1,51 @@
+/// Flags that several verbs share, and the values behind them.
+#pragma once
+#include <CLI/CLI.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/tree.hpp"
+#include "mesh/mesh_shape.hpp"
+#include "tensor/dtype.hpp"
+
+namespace meshseek::cli {
+
+/// Which weights: a checkpoint or a store, and how a checkpoint is converted.
+struct SourceFlags {
+  std::string model = {};  ///< empty: the installed model
+  std::string dtype = {};
+  std::string dtype_policy = {};
+  std::string mesh = {};
+};
+
+/// Changes to the configs that stage 2 makes.
+struct ConfigFlags {
+  std::string prefill_config = {};
+  std::string decode_config = {};
+  std::vector<std::string> overlays = {};
+  std::vector<std::string> sets = {};
+};
+
+/// --dtype, --dtype-policy, --mesh
+void add_conversion_flags(CLI::App& verb, SourceFlags& flags);
+/// --overlay, --set
+void add_overlay_flags(CLI::App& verb, ConfigFlags& flags);
+/// --prefill-config, --decode-config and add_overlay_flags()
+void add_config_flags(CLI::App& verb, ConfigFlags& flags);
+void add_threads_flag(CLI::App& verb, const char* name, std::size_t& num_threads);
+
+/// Values of flags; empty text: absent. \throws UsageError naming the flag.
+std::optional<DataType> dtype_value(const std::string& text);
+MeshShape mesh_value(const std::string& text);
+/// Token ids separated by commas or white space, brackets ignored.
+std::vector<std::int64_t> ids_value(std::string_view text, const std::string& flag);
+
+/// A JSON file named by a flag. \throws Error, ConfigError.
+Tree read_json_file(const std::string& path);
+std::vector<Tree> read_overlays(const ConfigFlags& flags);
+
+}  // namespace meshseek::cli

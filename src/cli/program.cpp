@@ -1,0 +1,72 @@
+#include "cli/program.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <exception>
+#include <functional>
+#include <new>
+#include <string>
+
+#include "base/error.hpp"
+#include "cli/terminal.hpp"
+#include "cli/verbs.hpp"
+
+namespace meshseek::cli {
+namespace {
+
+constexpr int kDone = 0;
+constexpr int kWorkFailed = 1;
+constexpr int kUsage = 2;
+constexpr int kInterrupted = 130;
+
+int parse_and_run(int argc, const char* const* argv) {
+  CLI::App app("Runs models of the DeepSeek family in three stages: convert, configure, run.", "meshseek");
+  app.require_subcommand(1);
+  app.footer("Example:\n  meshseek run models/tiny-shakespeare -p 'HAMLET.'");
+  std::function<void()> action;
+  add_convert(app, action);
+  add_configure(app, action);
+  add_run(app, action);
+  add_logits(app, action);
+  add_score(app, action);
+  add_tokenize(app, action);
+  add_template(app, action);
+  add_inspect(app, action);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    print(app.help());
+    return kDone;
+  } catch (const CLI::ParseError& error) {
+    const auto verbs = app.get_subcommands();
+    throw UsageError(std::string(error.what()) + "; see meshseek " + (verbs.empty() ? "" : verbs.front()->get_name() + " ") + "--help");
+  }
+  action();
+  return is_interrupted() ? kInterrupted : kDone;
+}
+
+int fail(const char* message, int exit_code) {
+  print_error(message);
+  return exit_code;
+}
+
+}  // namespace
+
+int run_program(int argc, const char* const* argv) {
+  install_signal_handlers();
+  try {
+    return parse_and_run(argc, argv);
+  } catch (const BrokenPipe&) {
+    return kDone;  // the reader has seen enough
+  } catch (const Interrupted&) {
+    return kInterrupted;
+  } catch (const UsageError& error) {
+    return fail(error.what(), kUsage);
+  } catch (const std::bad_alloc&) {
+    return fail("out of memory; expected more free memory or a smaller model or context", kWorkFailed);
+  } catch (const std::exception& error) {
+    return fail(error.what(), kWorkFailed);
+  }
+}
+
+}  // namespace meshseek::cli

@@ -1,0 +1,77 @@
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "base/error.hpp"
+#include "base/file.hpp"
+#include "cli/flags.hpp"
+#include "cli/model_source.hpp"
+#include "cli/terminal.hpp"
+#include "cli/verbs.hpp"
+#include "stage2_configure/configure.hpp"
+
+namespace meshseek::cli {
+namespace {
+
+struct ConfigureFlags {
+  SourceFlags source = {};
+  ConfigFlags config = {};
+  std::string mode = "prefill";
+  std::string device = "probe";
+  std::string output = {};
+};
+
+/// A device description: {"num_cores", "l2_bytes", "isa"}, all three required, nothing else.
+DeviceDescription read_device(const std::string& path) {
+  const Tree document = read_json_file(path);
+  DeviceDescription device;
+  int num_known = 0;
+  for (const auto& [name, value] : document.as_object(path)) {
+    const std::string where = path + " " + name;
+    ++num_known;
+    if (name == "num_cores") device.num_cores = value.as_integer(where);
+    else if (name == "l2_bytes") device.l2_bytes = value.as_integer(where);
+    else if (name == "isa") device.isa = value.as_string(where);
+    else throw ConfigError(fmt::format("[{}] unknown field \"{}\"; expected num_cores, l2_bytes and isa", path, name));
+  }
+  if (num_known != 3) throw ConfigError(fmt::format("[{}] has {} fields; expected num_cores, l2_bytes and isa", path, num_known));
+  if (device.num_cores < 1 || device.l2_bytes < 0) {
+    throw ConfigError(fmt::format("[{}] num_cores {} and l2_bytes {}; expected at least 1 and 0", path, device.num_cores, device.l2_bytes));
+  }
+  for (const char* isa : {"scalar", "avx2", "avx512", "amx"}) {
+    if (device.isa == isa) return device;
+  }
+  throw ConfigError(fmt::format("[{}] isa \"{}\"; expected scalar, avx2, avx512 or amx", path, device.isa));
+}
+
+void run_configure(const ConfigureFlags& flags) {
+  const ModelSource source(flags.source);
+  ConfigureOptions options;
+  options.mode = flags.mode == "prefill" ? Mode::prefill : Mode::decode;
+  options.mesh = {.shape = source.mesh(), .device = flags.device == "probe" ? probe_device() : read_device(flags.device)};
+  options.weight_dtype = source.dtype();
+  options.overlays = read_overlays(flags.config);
+  options.sets = flags.config.sets;
+  const std::string text = to_json(make_model_config(source.hf_config(), options));
+  if (flags.output.empty()) print(text);
+  else write_file_atomically(flags.output, std::string_view(text));
+}
+
+}  // namespace
+
+void add_configure(CLI::App& app, Action& action) {
+  const auto flags = std::make_shared<ConfigureFlags>();
+  CLI::App* verb = app.add_subcommand("configure", "Writes the model config of one mode; needs no weights, only config.json");
+  verb->add_option("MODEL", flags->source.model, "checkpoint folder or store")->required();
+  verb->add_option("--mode", flags->mode, "prefill (default) or decode")->type_name("MODE")->check(CLI::IsMember({"prefill", "decode"}));
+  verb->add_option("--mesh", flags->source.mesh, "mesh of devices, rows x columns (default 1x1)")->type_name("RxC");
+  verb->add_option("--device", flags->device, "probe (default) or a JSON file with num_cores, l2_bytes and isa")->type_name("FILE");
+  verb->add_option("--dtype", flags->source.dtype, "element type of the store the config is for (default bfloat8_b, or what the store has)")
+      ->type_name("TYPE");
+  add_overlay_flags(*verb, flags->config);
+  verb->add_option("-o", flags->output, "file to write (default: stdout)")->type_name("FILE");
+  verb->footer("Example:\n  meshseek configure models/tiny-shakespeare --mode decode -o decode.json");
+  verb->callback([flags, &action] { action = [flags] { run_configure(*flags); }; });
+}
+
+}  // namespace meshseek::cli

@@ -1,0 +1,52 @@
+#include <filesystem>
+#include <memory>
+
+#include "base/error.hpp"
+#include "cli/engine.hpp"
+#include "cli/flags.hpp"
+#include "cli/inspect_file.hpp"
+#include "cli/model_source.hpp"
+#include "cli/terminal.hpp"
+#include "cli/verbs.hpp"
+
+namespace meshseek::cli {
+namespace {
+
+struct InspectFlags {
+  SourceFlags source = {};
+  ConfigFlags config = {};
+  bool run_config = false;
+  bool json = false;
+};
+
+Tree run_config_document(const ModelSource& source, const ConfigFlags& flags) {
+  const LoadedModel model = load_model(source, flags, 1, 1);
+  Tree document;
+  document.set("prefill", inspect_run_config(model.runner->prefill_run_config()));
+  document.set("decode", inspect_run_config(model.runner->decode_run_config()));
+  return document;
+}
+
+void run_inspect(const InspectFlags& flags) {
+  std::error_code ignored;
+  const bool is_folder = std::filesystem::is_directory(flags.source.model, ignored);
+  if (flags.run_config && !is_folder) throw UsageError("[--run-config] needs a checkpoint folder or a store");
+  if (flags.run_config) return print(to_json(run_config_document(ModelSource(flags.source), flags.config)));
+  const Tree document = is_folder ? inspect_store(ModelSource(flags.source).prepare_store()) : inspect_file(flags.source.model);
+  print(flags.json ? to_json(document) : to_text(document));
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app, Action& action) {
+  const auto flags = std::make_shared<InspectFlags>();
+  CLI::App* verb = app.add_subcommand("inspect", "Shows what is in a file or a store");
+  verb->add_option("FILE", flags->source.model, ".safetensors, .tensorbin, weight or model config, store or checkpoint folder")->required();
+  verb->add_flag("--run-config", flags->run_config, "the merged configs of a store as JSON, weights as dtype, shape and layout");
+  add_config_flags(*verb, flags->config);
+  verb->add_flag("--json", flags->json, "print a JSON document");
+  verb->footer("Example:\n  meshseek inspect models/tiny-shakespeare/model-00001-of-000002.safetensors");
+  verb->callback([flags, &action] { action = [flags] { run_inspect(*flags); }; });
+}
+
+}  // namespace meshseek::cli
