@@ -22,13 +22,14 @@ bool wants_operator_log() {
 
 }  // namespace
 
-Tree model_config(const ModelSource& source, const ConfigFlags& flags, Mode mode) {
+Tree model_config(const ModelSource& source, const ConfigFlags& flags, Mode mode, const Tree& weight_config) {
   const std::string& file = mode == Mode::prefill ? flags.prefill_config : flags.decode_config;
   if (!file.empty()) return with_overlays(read_json_file(file), read_overlays(flags), flags.sets);
   ConfigureOptions options;
   options.mode = mode;
   options.mesh = {.shape = source.mesh(), .device = probe_device()};
   options.weight_dtype = source.dtype();
+  options.weight_config = weight_config;
   options.overlays = read_overlays(flags);
   options.sets = flags.sets;
   return make_model_config(source.hf_config(), options);
@@ -37,9 +38,12 @@ Tree model_config(const ModelSource& source, const ConfigFlags& flags, Mode mode
 LoadedModel load_model(const ModelSource& source, const ConfigFlags& flags, std::size_t num_threads, std::int64_t capacity) {
   const bool log_operators = wants_operator_log();
   // Configs come first: a mistake in a flag is found before hours of conversion.
-  const Tree prefill = model_config(source, flags, Mode::prefill);
-  const Tree decode = model_config(source, flags, Mode::decode);
+  model_config(source, flags, Mode::prefill);
+  model_config(source, flags, Mode::decode);
   const Path store = source.prepare_store();
+  const Tree weight_config = read_store_info(store).weight_config;
+  const Tree prefill = model_config(source, flags, Mode::prefill, weight_config);
+  const Tree decode = model_config(source, flags, Mode::decode, weight_config);
   const auto start = std::chrono::steady_clock::now();
   auto runner = std::make_unique<Runner>(store, prefill, decode, RunnerOptions{.num_threads = num_threads, .max_tokens = capacity});
   const double load_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -19,6 +19,13 @@ constexpr int kWorkFailed = 1;
 constexpr int kUsage = 2;
 constexpr int kInterrupted = 130;
 
+/// The names of all verbs, for the error about one that does not exist.
+std::string verb_names(const CLI::App& app) {
+  std::string names;
+  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) names += (names.empty() ? "" : ", ") + verb->get_name();
+  return names;
+}
+
 int parse_and_run(int argc, const char* const* argv) {
   CLI::App app("Runs models of the DeepSeek family in three stages: convert, configure, run.", "meshseek");
   app.require_subcommand(1);
@@ -39,7 +46,8 @@ int parse_and_run(int argc, const char* const* argv) {
     return kDone;
   } catch (const CLI::ParseError& error) {
     const auto verbs = app.get_subcommands();
-    throw UsageError(std::string(error.what()) + "; see meshseek " + (verbs.empty() ? "" : verbs.front()->get_name() + " ") + "--help");
+    if (!verbs.empty()) throw UsageError(std::string(error.what()) + "; see meshseek " + verbs.front()->get_name() + " --help");
+    throw UsageError((argc > 1 ? "there is no verb \"" + std::string(argv[1]) + "\"" : "a verb is missing") + "; expected one of " + verb_names(app));
   }
   action();
   return is_interrupted() ? kInterrupted : kDone;

@@ -9,6 +9,7 @@
 #include "cli/terminal.hpp"
 #include "cli/verbs.hpp"
 #include "stage2_configure/configure.hpp"
+#include "stage3_run/runner.hpp"
 
 namespace meshseek::cli {
 namespace {
@@ -50,6 +51,7 @@ void run_configure(const ConfigureFlags& flags) {
   options.mode = flags.mode == "prefill" ? Mode::prefill : Mode::decode;
   options.mesh = {.shape = source.mesh(), .device = flags.device == "probe" ? probe_device() : read_device(flags.device)};
   options.weight_dtype = source.dtype();
+  if (source.is_store()) options.weight_config = read_store_info(source.folder()).weight_config;
   options.overlays = read_overlays(flags.config);
   options.sets = flags.config.sets;
   const std::string text = to_json(make_model_config(source.hf_config(), options));

@@ -17,12 +17,21 @@ std::vector<std::string> precision_sets(DataType weight_dtype) {
   return {};
 }
 
-void raise_lofi(Tree& node) {
+/// The element type that a weight config gives to an operator's weight; `standard` where it says nothing.
+DataType weight_dtype_of(const Tree* weights, DataType standard) {
+  const Tree* entry = weights == nullptr ? nullptr : weights->find("input_tensor_b");
+  const Tree* dtype = entry == nullptr ? nullptr : entry->find("dtype");
+  return dtype == nullptr ? standard : parse_dtype(dtype->as_string("weight config dtype"));
+}
+
+/// LoFi multiplies block mantissas: operators whose weights have none become HiFi2. Both trees are expanded; `weights` may be null.
+void raise_lofi(Tree& node, const Tree* weights, DataType standard) {
   if (!node.is_object()) return;
-  for (auto& [name, child] : node.object()) {
-    if (name == "math_fidelity" && child == Tree("LoFi")) child = Tree("HiFi2");
-    raise_lofi(child);
+  Tree* compute = node.find("compute_kernel_config");
+  if (compute != nullptr && !is_block_float(weight_dtype_of(weights, standard))) {
+    if (Tree* fidelity = compute->find("math_fidelity"); fidelity != nullptr && *fidelity == Tree("LoFi")) *fidelity = Tree("HiFi2");
   }
+  for (auto& [name, child] : node.object()) raise_lofi(child, weights == nullptr ? nullptr : weights->find(name), standard);
 }
 
 Tree device_tree(const DeviceDescription& device) {
@@ -56,8 +65,9 @@ Tree make_model_config(const HfConfig& hf, const ConfigureOptions& options) {
   }
   const bool prefill = options.mode == Mode::prefill;
   const Model::Config config = prefill ? Model::prefill_model_config(hf, options.mesh) : Model::decode_model_config(hf, options.mesh);
-  Tree model = to_tree(config);
-  if (!is_block_float(options.weight_dtype)) raise_lofi(model);
+  Tree model = expand_tree(to_tree(config), {}, LayerPlaceholder::keep, "model");
+  const Tree weights = options.weight_config.is_null() ? Tree() : expand_tree(options.weight_config, {}, LayerPlaceholder::keep, "model");
+  raise_lofi(model, weights.is_null() ? nullptr : &weights, options.weight_dtype);
   Tree document;
   document.set("format_version", Tree(kModelConfigVersion));
   document.set("mode", Tree(prefill ? "prefill" : "decode"));

@@ -20,6 +20,8 @@ struct ConfigureOptions {
   MeshDevice mesh = {};
   /// Standard dtype of the store the config is for: float32 makes everything HiFi4 and float32, bfloat16 turns LoFi into HiFi2.
   DataType weight_dtype = DataType::bfloat8_b;
+  /// The "model" part of the store's weight config, when there is one: operators with weights of another dtype than the standard get a fidelity that fits.
+  Tree weight_config = {};
   std::vector<Tree> overlays = {};      ///< applied after expansion, in order
   std::vector<std::string> sets = {};  ///< "model.layers.0.mla.wo.dtype=float32", after the overlays, in order
 };

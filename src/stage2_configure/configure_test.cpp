@@ -1,0 +1,123 @@
+// Stage 2 by its promises: pure, byte-identical, prefill and decode of one shape, fidelities that fit the store.
+#include "stage2_configure/configure.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.hpp"
+#include "config/ranges.hpp"
+#include "config/serialise.hpp"
+#include "modules/model/model.hpp"
+#include "tests/support/arrays.hpp"
+
+namespace meshseek {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+HfConfig hf_of(const std::string& checkpoint) { return read_hf_config(testing::data_folder() / "checkpoints" / checkpoint); }
+
+const char* const kFamilies[] = {"v2lite-tiny", "v2-tiny", "v3-tiny", "v3-tiny-fp8", "moonlight-tiny", "kimi-tiny", "odd-tiny", "tied-tiny"};
+
+/// Dotted paths of all operators below a node, in order.
+void operator_paths(const Tree& node, const std::string& path, std::vector<std::string>& paths) {
+  if (!node.is_object()) return;
+  if (node.find("op") != nullptr) return paths.push_back(path);
+  for (const auto& [name, child] : node.as_object(path)) operator_paths(child, path + "." + name, paths);
+}
+
+/// Calls visit(fidelity) for each math_fidelity below a node.
+template <class Visit>
+void visit_fidelities(const Tree& node, Visit&& visit) {
+  if (!node.is_object()) return;
+  for (const auto& [name, child] : node.as_object("")) {
+    if (name == "math_fidelity") visit(child.as_string(name));
+    visit_fidelities(child, visit);
+  }
+}
+
+TEST(Configure, EveryConfigIsByteIdenticalAfterReadingAndWriting) {
+  for (const char* family : kFamilies) {
+    for (const Mode mode : {Mode::prefill, Mode::decode}) {
+      const std::string text = to_json(make_model_config(hf_of(family), {.mode = mode}));
+      const Tree document = parse_json(text, "config");
+      EXPECT_EQ(to_json(document), text) << family;
+      const auto typed = from_tree<Model::Config>(expand_tree(*document.find("model"), {}, LayerPlaceholder::keep, "model"), "model");
+      EXPECT_EQ(to_tree(typed), *document.find("model")) << family;
+    }
+  }
+}
+
+TEST(Configure, PrefillAndDecodeHaveTheSameOperators) {
+  for (const char* family : kFamilies) {
+    std::vector<std::string> prefill;
+    std::vector<std::string> decode;
+    operator_paths(*make_model_config(hf_of(family), {.mode = Mode::prefill}).find("model"), "model", prefill);
+    operator_paths(*make_model_config(hf_of(family), {.mode = Mode::decode}).find("model"), "model", decode);
+    EXPECT_EQ(prefill, decode) << family;
+    EXPECT_GT(prefill.size(), 20U) << family;
+  }
+}
+
+TEST(Configure, EqualLayersAreFoldedIntoRanges) {
+  const Tree document = make_model_config(hf_of("v3-tiny"), {});
+  const Tree& layers = *document.find("model")->find("layers");
+  ASSERT_EQ(layers.as_object("layers").size(), 2U);
+  EXPECT_NE(layers.find("0")->find("mlp"), nullptr);
+  EXPECT_NE(layers.find("1-2")->find("moe"), nullptr);
+}
+
+TEST(Configure, TheSameDeviceDescriptionGivesTheSameBytes) {
+  const MeshDevice mesh = {.shape = {}, .device = {.num_cores = 64, .l2_bytes = 1 << 20, .isa = "amx"}};
+  EXPECT_EQ(to_json(make_model_config(hf_of("v2-tiny"), {.mesh = mesh})), to_json(make_model_config(hf_of("v2-tiny"), {.mesh = mesh})));
+}
+
+TEST(Configure, AFloat32StoreMakesEverythingExact) {
+  const Tree document = make_model_config(hf_of("v3-tiny"), {.mode = Mode::decode, .weight_dtype = DataType::float32});
+  visit_fidelities(document, [](const std::string& fidelity) { EXPECT_EQ(fidelity, "HiFi4"); });
+  EXPECT_EQ(to_json(document).find("bfloat16"), std::string::npos);
+}
+
+TEST(Configure, ABfloat16StoreHasNoLoFi) {
+  const Tree document = make_model_config(hf_of("v3-tiny"), {.mode = Mode::decode, .weight_dtype = DataType::bfloat16});
+  visit_fidelities(document, [](const std::string& fidelity) { EXPECT_NE(fidelity, "LoFi"); });
+}
+
+TEST(Configure, OperatorsWithOtherWeightsThanTheStandardGetAFidelityThatFits) {
+  const Tree weights = parse_json(R"({"layers": {"0-2": {"mlp": {"w1": {"input_tensor_b": {"path": "x", "dtype": "bfloat16"}}}}}})", "weights");
+  const Tree document = make_model_config(hf_of("v3-tiny"), {.weight_config = weights});
+  const Tree& mlp = *document.find("model")->find("layers")->find("0")->find("mlp");
+  EXPECT_EQ(*mlp.find("w1")->find("compute_kernel_config")->find("math_fidelity"), Tree("HiFi2"));
+  EXPECT_EQ(*mlp.find("w3")->find("compute_kernel_config")->find("math_fidelity"), Tree("LoFi"));
+}
+
+TEST(Configure, AssignmentsChangeOneLayerAndSplitItsRange) {
+  const Tree document = make_model_config(hf_of("v3-tiny"), {.sets = {"model.layers.2.mla.wo.dtype=float32"}});
+  const Tree& layers = *document.find("model")->find("layers");
+  EXPECT_EQ(*layers.find("2")->find("mla")->find("wo")->find("dtype"), Tree("float32"));
+  EXPECT_EQ(layers.find("1")->find("mla")->find("wo")->find("dtype"), nullptr);
+}
+
+TEST(Configure, AnAssignmentToNothingIsAnError) {
+  EXPECT_THROW(make_model_config(hf_of("v3-tiny"), {.sets = {"model.layers.0.mla.w0.dtype=float32"}}), ConfigError);
+  EXPECT_THROW(make_model_config(hf_of("v3-tiny"), {.sets = {"model.layers.0.mla.wo.dtpye=float32"}}), ConfigError);
+  EXPECT_THROW(make_model_config(hf_of("v3-tiny"), {.sets = {"model.layers.0.mla.wo.dtype=float31"}}), ConfigError);
+}
+
+TEST(Configure, AnotherMeshThanOneDeviceIsRefusedForNow) {
+  EXPECT_THAT([] { make_model_config(hf_of("v3-tiny"), {.mesh = {.shape = {.rows = 1, .cols = 2}, .device = {}}}); },
+              ThrowsMessage<Error>(HasSubstr("only 1x1 is supported")));
+}
+
+TEST(Configure, TheFormulasOfTheSoftmaxScaleReachTheConfig) {
+  // 48^-0.5 times (0.1 * 0.707 * ln 40 + 1)^2 for v2lite-tiny; no YaRN factor for moonlight-tiny.
+  const auto scale_of = [](const std::string& checkpoint) {
+    return Model::prefill_model_config(hf_of(checkpoint), {}).layers.front().mla.flash_mla.scale;
+  };
+  EXPECT_NEAR(scale_of("v2lite-tiny"), 0.14433756729740643 * 1.26080378 * 1.26080378, 1e-8);
+  EXPECT_NEAR(scale_of("moonlight-tiny"), 0.14433756729740643, 1e-12);
+}
+
+}  // namespace
+}  // namespace meshseek
