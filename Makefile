@@ -10,7 +10,7 @@ SOURCES = $(shell find src reference tests -name '*.cpp' -o -name '*.hpp')
 export PROMPT
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-asan test-ubsan test-tsan format tidy clean
+.PHONY: help setup build demo test test-long test-asan test-ubsan test-tsan format tidy clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z][a-z -]*):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 38
@@ -31,6 +31,9 @@ test: build  ## build, then run the whole test suite
 test-asan test-ubsan test-tsan: test-%: configure-%  ## the suite under address+undefined, undefined, thread sanitizers
 	@cmake --build --preset $* -j $(JOBS)
 	@tools/run_tests.sh $*
+
+test-long:  ## compare the test data of the repository with its source in MESHSEEK_SHARED (default ../shared)
+	@tools/compare_shared_data.sh
 
 configure-%: setup
 	@cmake --preset $* --log-level=WARNING
