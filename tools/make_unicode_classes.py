@@ -10,7 +10,7 @@ import pathlib
 import sys
 
 CLASSES = {"L": "kLetter", "M": "kMark", "N": "kNumber", "P": "kPunctuation", "S": "kSymbol", "space": "kSpace"}
-PER_LINE = 7
+PER_LINE = 6
 
 
 def table(name, ranges):

@@ -53,8 +53,7 @@ void run_logits(const LogitsFlags& flags) {
     throw Error("[--mtp] the model has no MTP module (num_nextn_predict_layers is 0)");
   }
   if (flags.wanted.mtp && ids.size() < 2) throw Error("[--mtp] needs at least two ids: row i sees token i+1");
-  // One token more than the ids, because MTP checks its first token against the room that is left.
-  const auto capacity = static_cast<std::int64_t>(ids.size()) + 1;
+  const auto capacity = static_cast<std::int64_t>(ids.size());
   const LoadedModel model = load_model(source, flags.config, flags.num_threads, capacity);
   LogitsWanted wanted = flags.wanted;
   wanted.only_last = flags.positions == "last";

@@ -62,10 +62,7 @@ void run_score(const ScoreFlags& flags) {
   const ModelSource source(flags.source, flags.num_threads);
   const ModelText text = read_model_text(source.folder(), source.hf_config());
   const std::vector<std::int64_t> ids = text.need_tokenizer().encode(read_text_file(flags.text), false);
-  if (flags.options.ctx > source.hf_config().max_position_embeddings) {
-    throw Error(fmt::format("[--ctx] {} tokens; the context ends at {} (max_position_embeddings)", flags.options.ctx,
-                            source.hf_config().max_position_embeddings));
-  }
+  check_windows(ids.size(), flags.options.ctx, source.hf_config().max_position_embeddings);
   const LoadedModel model = load_model(source, flags.config, flags.num_threads, flags.options.ctx);
   LoadedModel reference;
   if (!flags.reference.empty()) {

@@ -49,9 +49,7 @@ Tensor window_logits(Runner& runner, std::span<const std::int64_t> ids) {
 }
 
 void check_score(Runner& runner, const Runner* reference, std::span<const std::int64_t> ids, std::int64_t ctx) {
-  if (ids.size() < 2) throw Error(fmt::format("[score] the text has {} tokens; expected at least 2: the first of a window is not scored", ids.size()));
-  const std::int64_t capacity = reference != nullptr ? std::min(runner.capacity(), reference->capacity()) : runner.capacity();
-  if (ctx < 2 || ctx > capacity) throw Error(fmt::format("[score] windows of {} tokens; expected 2 to {}", ctx, capacity));
+  check_windows(ids.size(), ctx, reference != nullptr ? std::min(runner.capacity(), reference->capacity()) : runner.capacity());
   if (reference != nullptr && reference->hf_config().vocab_size != runner.hf_config().vocab_size) {
     throw Error(fmt::format("[score] the reference has a vocabulary of {}, the model one of {}; expected the same", reference->hf_config().vocab_size,
                             runner.hf_config().vocab_size));
@@ -78,6 +76,11 @@ void Agreement::add(std::span<const float> reference, std::span<const float> mod
   kl_sum += kl_divergence(reference, model);
   num_top1 += expected.front() == actual.front() ? 1 : 0;
   for (const std::int64_t id : expected) num_top5 += std::ranges::count(actual, id);
+}
+
+void check_windows(std::size_t num_tokens, std::int64_t ctx, std::int64_t capacity) {
+  if (num_tokens < 2) throw Error(fmt::format("[score] the text has {} tokens; expected at least 2: the first of a window is not scored", num_tokens));
+  if (ctx < 2 || ctx > capacity) throw Error(fmt::format("[score] windows of {} tokens; expected 2 to {}", ctx, capacity));
 }
 
 void add_window(TextScore& score, std::span<const std::int64_t> ids, std::span<const float> logits) {

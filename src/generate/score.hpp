@@ -49,6 +49,9 @@ struct ScoreResult {
   Agreement agreement = {};  ///< empty without a reference
 };
 
+/// \throws Error for fewer than two tokens, and for windows below 2 tokens or beyond `capacity`.
+void check_windows(std::size_t num_tokens, std::int64_t ctx, std::int64_t capacity);
+
 /// Adds the tokens 2.. of one window. \param logits [ids.size(), vocab_size] row-major
 void add_window(TextScore& score, std::span<const std::int64_t> ids, std::span<const float> logits);
 

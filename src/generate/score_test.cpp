@@ -66,5 +66,12 @@ TEST(Agreement, RefusesRowsOfDifferentLength) {
   EXPECT_THAT([&] { agreement.add(std::vector<float>(4), std::vector<float>(4)); }, ThrowsMessage<Error>(HasSubstr("at least 5")));
 }
 
+TEST(ScoreWindows, MustFitTextAndContext) {
+  EXPECT_NO_THROW(check_windows(2, 2, 2));
+  EXPECT_THAT([] { check_windows(1, 2, 8); }, ThrowsMessage<Error>(HasSubstr("the text has 1 tokens")));
+  EXPECT_THAT([] { check_windows(9, 1, 8); }, ThrowsMessage<Error>(HasSubstr("windows of 1 tokens; expected 2 to 8")));
+  EXPECT_THAT([] { check_windows(9, 9, 8); }, ThrowsMessage<Error>(HasSubstr("windows of 9 tokens; expected 2 to 8")));
+}
+
 }  // namespace
 }  // namespace meshseek

@@ -20,7 +20,8 @@ class ChatTemplate {
   ChatTemplate& operator=(ChatTemplate&&) noexcept;
   ~ChatTemplate();
 
-  /// Renders with `context` (an object: messages, tools, add_generation_prompt, ... ); bos_token and eos_token are added when from_folder() found them.
+  /// Renders with `context` (an object: messages, tools, add_generation_prompt, ... );
+  /// bos_token and eos_token are added when from_folder() found them.
   /// \throws Error where the reference raises (undefined subscript, adding none to a string, ...). Bounded output (64 MiB) and steps.
   std::string render(const Tree& context) const;
 

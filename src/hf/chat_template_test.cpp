@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
 #include <unistd.h>
 
 #include <filesystem>
@@ -22,7 +21,9 @@ using testing::HasSubstr;
 const Path kSource = MESHSEEK_SOURCE_DIR;
 const Path kTemplates = kSource / "tests/data/templates";
 
-std::string render(std::string_view source, std::string_view context = "{}") { return ChatTemplate(source).render(parse_json(context, "context")); }
+std::string render(std::string_view source, std::string_view context = "{}") {
+  return ChatTemplate(source).render(parse_json(context, "context"));
+}
 
 std::string refusal(std::string_view source, std::string_view context = "{}") {
   try {
@@ -92,21 +93,24 @@ TEST(ChatTemplate, RendersAll152ChatsLikeTheReferenceWithTheTemplateOfDeepSeekV3
 TEST(ChatTemplate, RendersTheTemplateOfTheSmallModel) {
   const ChatTemplate chat = ChatTemplate::from_folder(kSource / "models/tiny-shakespeare");
   const Tree context = parse_json(R"({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"},
-    {"role": "system", "content": "S"}, {"role": "user", "content": "c"}], "add_generation_prompt": true})", "context");
-  EXPECT_EQ(chat.render(context),
-            "<｜begin▁of▁sentence｜>S<｜User｜>a<｜Assistant｜>b<｜end▁of▁sentence｜><｜User｜>c<｜Assistant｜>");
+    {"role": "system", "content": "S"}, {"role": "user", "content": "c"}], "add_generation_prompt": true})",
+                                  "context");
+  EXPECT_EQ(chat.render(context), "<｜begin▁of▁sentence｜>S<｜User｜>a<｜Assistant｜>b<｜end▁of▁sentence｜><｜User｜>c<｜Assistant｜>");
 }
 
 TEST(ChatTemplate, PrintsValuesLikePython) {
   EXPECT_EQ(render("{{ x }}", R"({"x": ["it's", "a\"b'", "\n\u0007\u00a0\u2028", 1e16, 123456.789, 1e-5, 0.1, -0.0, 2.5e-310]})"),
             R"(["it's", 'a"b\'', '\n\x07\xa0\u2028', 1e+16, 123456.789, 1e-05, 0.1, -0.0, 2.5e-310])");
+  EXPECT_EQ(render("{% for p in x.items() %}{{ p }}{{ p[1:] }}{{ p | tojson }}{% endfor %}", R"({"x": {"a": 1}})"),
+            "('a', 1)(1,)[\"a\", 1]");
   EXPECT_EQ(render("{{ x | tojson }}", R"({"x": {"a": [], "b": {}, "c": "\b\f<'&>é"}})"), R"({"a": [], "b": {}, "c": "\b\f<'&>é"})");
 }
 
 TEST(ChatTemplate, KeepsPythonsRulesOfIndexesAndComparisons) {
   EXPECT_EQ(render("{{ x[5] }}|{{ x['a'] }}|{{ 'aé'[-1] }}|{{ x[true] }}", R"({"x": [1, 2]})"), "||é|2");
   EXPECT_EQ(render("{{ 'abcdef'[-100:4:2] }}{{ 'abcdef'[4:0:-2] }}{{ 'abc'[9:] }}"), "acec");
-  EXPECT_EQ(render("{{ 1 == true }}{{ 1 == 1.0 }}{{ '1' == 1 }}{{ [1, {'a': 2}] == [1.0, {'a': 2}] }}{{ 1 < 2 < 2 }}"), "TrueTrueFalseTrueFalse");
+  EXPECT_EQ(render("{{ 1 == true }}{{ 1 == 1.0 }}{{ '1' == 1 }}{{ [1, {'a': 2}] == [1.0, {'a': 2}] }}{{ 1 < 2 < 2 }}"),
+            "TrueTrueFalseTrueFalse");
   EXPECT_EQ(render("{% for k, v in x.items() %}{{ k }}{{ v }}{% endfor %}{{ x.get('q', 7) }}", R"({"x": {"a": 1}})"), "a17");
 }
 
@@ -114,9 +118,13 @@ TEST(ChatTemplate, NamesTheLineOfWhatItDoesNotUnderstand) {
   EXPECT_THAT(refusal("a\nb{% macro f() %}{% endmacro %}"), HasSubstr("line 2] the statement 'macro'"));
   EXPECT_THAT(refusal("{{ x | upper }}"), HasSubstr("line 1] the filter 'upper'"));
   EXPECT_THAT(refusal("\n\n{{ x is odd }}"), HasSubstr("line 3] the test 'odd'"));
+  EXPECT_THAT(refusal("{% for a in [1] %}{{ loop.previtem }}{% endfor %}"), HasSubstr("'loop.previtem'"));
+  EXPECT_THAT(refusal("{% for a in [1] %}{{ loop }}{% endfor %}"), HasSubstr("'loop' is used as a value"));
   EXPECT_THAT(refusal("{{ range(3) }}"), HasSubstr("the call of 'range'"));
   EXPECT_THAT(refusal("\n{{ 'a'.upper() }}"), HasSubstr("line 2] the method 'upper'"));
-  EXPECT_THAT(refusal("{{ x.items }}", R"({"x": {"items": 1}})"), HasSubstr("is a method and is not called"));
+  EXPECT_THAT(refusal("{{ x.items }}", R"({"x": {"items": 1}})"), HasSubstr("a method of objects that is not called"));
+  EXPECT_THAT(refusal("{{ x['items'] }}", R"({"x": {}})"), HasSubstr("a method of objects that is not called"));
+  EXPECT_EQ(render("{{ x['items'] }}", R"({"x": {"items": 1}})"), "1");
   EXPECT_THAT(refusal("{{ a b }}"), HasSubstr("'b' where '}}' should be"));
   EXPECT_THAT(refusal("{% if a %}{% for b in c %}{% endif %}"), HasSubstr("'endif'"));
   EXPECT_THAT(refusal("{% if a %}\n{% else %}\n"), HasSubstr("without 'endif'"));
@@ -131,6 +139,7 @@ TEST(ChatTemplate, NamesTheLineWhereRenderingFails) {
   EXPECT_THAT(refusal("{% set x.y = 1 %}", R"({"x": {}})"), HasSubstr("not of a namespace"));
   EXPECT_THAT(refusal("{{ raise_exception('only users') }}"), HasSubstr("only users"));
   EXPECT_THAT(refusal("{{ missing | tojson }}"), HasSubstr("undefined"));
+  EXPECT_THAT(refusal("{{ x.keys()[0] }}", R"({"x": {}})"), HasSubstr("an index of a view"));
   EXPECT_THAT(refusal("{{ x.items() }}", R"({"x": {}})"), HasSubstr("a view of an object"));
 }
 
@@ -154,7 +163,8 @@ TEST(ChatTemplate, BoundsOutputStepsMemoryAndRecursion) {
   EXPECT_THAT(refusal(loop + loop + loop + loop + loop + end + end + end + end + end, context), HasSubstr("steps"));
   EXPECT_THAT(refusal("{% set n = namespace(s='ab') %}" + loop + "{% set n.s = n.s + n.s %}" + end, context), HasSubstr("longer than"));
   EXPECT_THAT(refusal("{% set n = namespace(s=[1]) %}" + loop + "{% set n.s = [n.s, n.s] %}" + end, context), HasSubstr("grows too large"));
-  EXPECT_THAT(refusal("{% set n = namespace(s=1) %}" + loop + loop + "{% set n.s = [n.s] %}" + end + end, context), HasSubstr("nest deeper"));
+  EXPECT_THAT(refusal("{% set n = namespace(s=1) %}" + loop + loop + "{% set n.s = [n.s] %}" + end + end, context),
+              HasSubstr("nest deeper"));
   EXPECT_THAT(refusal("{% set n = namespace(s=1) %}{% set n.s = n %}"), HasSubstr("namespace inside"));
   EXPECT_THAT(refusal(loop + loop + loop + std::string(100, 'z') + end + end + end, context), HasSubstr("longer than"));
 }
@@ -165,12 +175,14 @@ TEST(ChatTemplate, NeedsAFolderWithATemplate) {
   EXPECT_THROW(ChatTemplate::from_folder(folder), Error);
   write_file_atomically(folder / "tokenizer_config.json", std::string_view(R"({"bos_token": "<b>"})"));
   EXPECT_THROW(ChatTemplate::from_folder(folder), Error);
-  write_file_atomically(folder / "tokenizer_config.json",
-                        std::string_view(R"({"bos_token": "<b>", "eos_token": {"content": "<e>"}, "chat_template": "{{ bos_token }}{{ eos_token }}"})"));
+  write_file_atomically(
+      folder / "tokenizer_config.json",
+      std::string_view(R"({"bos_token": "<b>", "eos_token": {"content": "<e>"}, "chat_template": "{{ bos_token }}{{ eos_token }}"})"));
   EXPECT_EQ(ChatTemplate::from_folder(folder).render(Tree(Tree::Object{})), "<b><e>");
   EXPECT_EQ(ChatTemplate::from_folder(folder).render(parse_json(R"({"bos_token": "x"})", "context")), "x<e>");
-  write_file_atomically(folder / "tokenizer_config.json",
-                        std::string_view(R"({"chat_template": [{"name": "tools", "template": "t"}, {"name": "default", "template": "d"}]})"));
+  write_file_atomically(
+      folder / "tokenizer_config.json",
+      std::string_view(R"({"chat_template": [{"name": "tools", "template": "t"}, {"name": "default", "template": "d"}]})"));
   EXPECT_EQ(ChatTemplate::from_folder(folder).render(Tree(Tree::Object{})), "d");
   std::filesystem::remove_all(folder);
 }

@@ -23,8 +23,10 @@ const JinjaValue* argument(const JinjaArguments& arguments, std::size_t position
 }
 
 /// Refuses what a filter or a method does not know: arguments that were dropped would change the text without a word.
-void check_arguments(std::string_view name, const JinjaArguments& arguments, std::size_t most, std::initializer_list<std::string_view> names) {
-  if (arguments.positional.size() > most) throw JinjaFault(fmt::format("{} takes {} arguments, not {}", name, most, arguments.positional.size()));
+void check_arguments(std::string_view name, const JinjaArguments& arguments, std::size_t most,
+                     std::initializer_list<std::string_view> names) {
+  if (arguments.positional.size() > most)
+    throw JinjaFault(fmt::format("{} takes {} arguments, not {}", name, most, arguments.positional.size()));
   for (const auto& entry : arguments.keywords) {
     if (std::ranges::find(names, entry.first) == names.end()) throw JinjaFault(fmt::format("{} has no argument '{}'", name, entry.first));
   }
@@ -56,7 +58,8 @@ JinjaValue stripped(const std::string& input, const std::string* set, bool left,
 
 JinjaValue strip_method(const std::string& name, const std::string& text, const JinjaArguments& arguments) {
   check_arguments(name, arguments, 1, {});
-  const std::string* set = arguments.positional.empty() || arguments.positional[0].is_none() ? nullptr : &text_of(arguments.positional[0], name);
+  const std::string* set =
+      arguments.positional.empty() || arguments.positional[0].is_none() ? nullptr : &text_of(arguments.positional[0], name);
   return stripped(text, set, name != "rstrip", name != "lstrip");
 }
 
@@ -97,17 +100,18 @@ JinjaValue dict_method(const JinjaDict& dict, const std::string& name, const Jin
     if (value != nullptr) return *value;
     return arguments.positional.size() == 2 ? arguments.positional[1] : JinjaValue();
   }
-  if (name != "items" && name != "keys" && name != "values") throw JinjaFault(fmt::format("the method '{}' of an object is not supported", name));
+  if (name != "items" && name != "keys" && name != "values")
+    throw JinjaFault(fmt::format("the method '{}' of an object is not supported", name));
   check_arguments(name, arguments, 0, {});
   std::vector<JinjaValue> out;
   for (const auto& [key, value] : dict.members) {
     if (name == "values") {
       out.push_back(value);
     } else {
-      out.push_back(name == "keys" ? JinjaValue(key) : JinjaValue(std::vector<JinjaValue>{JinjaValue(key), value}, true));
+      out.push_back(name == "keys" ? JinjaValue(key) : JinjaValue(std::vector<JinjaValue>{JinjaValue(key), value}, JinjaSequence::Tuple));
     }
   }
-  return JinjaValue(std::move(out), true);
+  return JinjaValue(std::move(out), JinjaSequence::View);
 }
 
 JinjaValue tojson_filter(const JinjaValue& input, const JinjaArguments& arguments) {
@@ -162,8 +166,11 @@ using Filter = JinjaValue (*)(const JinjaValue&, const JinjaArguments&);
 using Test = bool (*)(const JinjaValue&);
 
 const std::map<std::string_view, Filter>& filters() {
-  static const std::map<std::string_view, Filter> table = {{"tojson", tojson_filter}, {"from_json", from_json_filter}, {"length", length_filter},
-                                                           {"trim", trim_filter},     {"default", default_filter}};
+  static const std::map<std::string_view, Filter> table = {{"tojson", tojson_filter},
+                                                           {"from_json", from_json_filter},
+                                                           {"length", length_filter},
+                                                           {"trim", trim_filter},
+                                                           {"default", default_filter}};
   return table;
 }
 

@@ -63,12 +63,24 @@ class Evaluator {
     line_ = statement.line;
     charge(1);
     switch (statement.kind) {
-      case JinjaStatement::Kind::Text: print(statement.text); break;
-      case JinjaStatement::Kind::Output: print(evaluate(*statement.expr).to_text()); break;
-      case JinjaStatement::Kind::If: block(evaluate(*statement.expr).truth() ? statement.body : statement.otherwise); break;
-      case JinjaStatement::Kind::For: loop(statement); break;
-      case JinjaStatement::Kind::Set: assign(statement); break;
-      case JinjaStatement::Kind::SetAttribute: set_attribute(statement); break;
+      case JinjaStatement::Kind::Text:
+        print(statement.text);
+        break;
+      case JinjaStatement::Kind::Output:
+        print(evaluate(*statement.expr).to_text());
+        break;
+      case JinjaStatement::Kind::If:
+        block(evaluate(*statement.expr).truth() ? statement.body : statement.otherwise);
+        break;
+      case JinjaStatement::Kind::For:
+        loop(statement);
+        break;
+      case JinjaStatement::Kind::Set:
+        assign(statement);
+        break;
+      case JinjaStatement::Kind::SetAttribute:
+        set_attribute(statement);
+        break;
     }
   }
 
@@ -133,16 +145,29 @@ class Evaluator {
     for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope) {
       const auto found = scope->variables.find(name);
       if (found != scope->variables.end()) return found->second;
-      if (name == "loop" && scope->loop) return describe_loop(*scope->loop);
+      if (name == "loop" && scope->loop) throw JinjaFault("'loop' is used as a value; only its attributes are supported");
     }
     return JinjaValue::undefined(name);
   }
 
-  static JinjaValue describe_loop(const Loop& loop) {
+  /// The innermost loop when `expr` is the name `loop` and stands for it; null otherwise.
+  const Loop* loop_of(const JinjaExpr& expr) const {
+    if (expr.kind != Kind::Name || expr.text != "loop") return nullptr;
+    for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope) {
+      if (scope->variables.contains("loop")) return nullptr;
+      if (scope->loop) return &*scope->loop;
+    }
+    return nullptr;
+  }
+
+  static JinjaValue loop_attribute(const Loop& loop, const std::string& name) {
     const auto number = [](std::size_t value) { return JinjaValue(static_cast<std::int64_t>(value)); };
-    return JinjaValue(std::vector<std::pair<std::string, JinjaValue>>{
-        {"index0", number(loop.index)}, {"index", number(loop.index + 1)}, {"first", JinjaValue(loop.index == 0)},
-        {"last", JinjaValue(loop.index + 1 == loop.length)}, {"length", number(loop.length)}});
+    if (name == "index") return number(loop.index + 1);
+    if (name == "index0") return number(loop.index);
+    if (name == "length") return number(loop.length);
+    if (name == "first") return JinjaValue(loop.index == 0);
+    if (name == "last") return JinjaValue(loop.index + 1 == loop.length);
+    throw JinjaFault(fmt::format("'loop.{}' is not supported", name));
   }
 
   /// Evaluates an operand and counts the work that its size means for the operation.
@@ -157,23 +182,40 @@ class Evaluator {
     charge(1);
     line_ = expr.line;
     switch (expr.kind) {
-      case Kind::Literal: return expr.value;
-      case Kind::Name: return lookup(expr.text);
-      case Kind::List: return list(expr);
-      case Kind::Dict: return dict(expr);
-      case Kind::Attribute: return attribute(expr);
-      case Kind::Item: return item(expr);
-      case Kind::Slice: return slice(expr);
-      case Kind::Call: return call(expr);
-      case Kind::Filter: return filter(expr);
-      case Kind::Test: return JinjaValue(apply_jinja_test(expr.text, evaluate(*expr.parts[0])));
-      case Kind::Not: return JinjaValue(!evaluate(*expr.parts[0]).truth());
-      case Kind::Negate: return jinja_negate(evaluate(*expr.parts[0]));
-      case Kind::Binary: return binary(expr);
-      case Kind::Compare: return compare(expr);
-      case Kind::And: return either(expr, false);
-      case Kind::Or: return either(expr, true);
-      case Kind::Choice: return choice(expr);
+      case Kind::Literal:
+        return expr.value;
+      case Kind::Name:
+        return lookup(expr.text);
+      case Kind::List:
+        return list(expr);
+      case Kind::Dict:
+        return dict(expr);
+      case Kind::Attribute:
+        return attribute(expr);
+      case Kind::Item:
+        return item(expr);
+      case Kind::Slice:
+        return slice(expr);
+      case Kind::Call:
+        return call(expr);
+      case Kind::Filter:
+        return filter(expr);
+      case Kind::Test:
+        return JinjaValue(apply_jinja_test(expr.text, evaluate(*expr.parts[0])));
+      case Kind::Not:
+        return JinjaValue(!evaluate(*expr.parts[0]).truth());
+      case Kind::Negate:
+        return jinja_negate(evaluate(*expr.parts[0]));
+      case Kind::Binary:
+        return binary(expr);
+      case Kind::Compare:
+        return compare(expr);
+      case Kind::And:
+        return either(expr, false);
+      case Kind::Or:
+        return either(expr, true);
+      case Kind::Choice:
+        return choice(expr);
     }
     return {};
   }
@@ -200,13 +242,20 @@ class Evaluator {
     return JinjaValue(std::move(members));
   }
 
+  /// Python finds the methods of objects here; as values they are true and print as something else than an absent key.
+  static void refuse_method(const std::string& name) {
+    static constexpr std::array<std::string_view, 11> kMethods = {"items", "keys",   "values",  "get",        "copy",    "pop",
+                                                                  "clear", "update", "popitem", "setdefault", "fromkeys"};
+    if (std::ranges::find(kMethods, name) == kMethods.end()) return;
+    throw JinjaFault(fmt::format(
+        "'{}' names a method of objects that is not called; a key of that name must be there and be read with ['{}']", name, name));
+  }
+
   JinjaValue attribute(const JinjaExpr& expr) {
-    static constexpr std::array<std::string_view, 6> kMethods = {"items", "keys", "values", "get", "copy", "pop"};
+    if (const Loop* current = loop_of(*expr.parts[0])) return loop_attribute(*current, expr.text);
     const JinjaValue object = evaluate(*expr.parts[0]);
     line_ = expr.line;
-    if (object.dict() != nullptr && std::ranges::find(kMethods, expr.text) != kMethods.end()) {
-      throw JinjaFault(fmt::format("'.{}' is a method and is not called; a key of that name is read with ['{}']", expr.text, expr.text));
-    }
+    if (object.dict() != nullptr) refuse_method(expr.text);
     return get_jinja_attribute(object, expr.text);
   }
 
@@ -215,6 +264,7 @@ class Evaluator {
     const JinjaValue key = evaluate(*expr.parts[1]);
     line_ = expr.line;
     if (object.string() != nullptr) charge(object.weight());
+    if (object.dict() != nullptr && key.string() != nullptr && object.dict()->find(*key.string()) == nullptr) refuse_method(*key.string());
     return get_jinja_item(object, key);
   }
 
@@ -254,7 +304,8 @@ class Evaluator {
       if (callee.text == "namespace" && given.positional.empty()) return make_namespace(given);
       if (callee.text == "raise_exception" && given.positional.size() == 1) throw JinjaFault(given.positional[0].to_text());
     }
-    throw JinjaFault(callee.kind == Kind::Name ? fmt::format("the call of '{}' is not supported", callee.text) : std::string("a call of a value"));
+    throw JinjaFault(callee.kind == Kind::Name ? fmt::format("the call of '{}' is not supported", callee.text)
+                                               : std::string("a call of a value"));
   }
 
   static JinjaValue make_namespace(const JinjaArguments& given) {

@@ -48,7 +48,8 @@ class ExpressionParser {
   /// Counts the recursion of the parser.
   struct Nesting {
     explicit Nesting(ExpressionParser& owner) : parser(owner) {
-      if (++parser.depth_ > kMaxDepth) fail_jinja(parser.tokens_.peek().line, fmt::format("an expression nests deeper than {} levels", kMaxDepth));
+      if (++parser.depth_ > kMaxDepth)
+        fail_jinja(parser.tokens_.peek().line, fmt::format("an expression nests deeper than {} levels", kMaxDepth));
     }
     ~Nesting() { --parser.depth_; }
     Nesting(const Nesting&) = delete;
@@ -118,7 +119,8 @@ class ExpressionParser {
 
   JinjaExprPtr sum() {
     JinjaExprPtr left = concatenation();
-    while (tokens_.is_operator("+") || tokens_.is_operator("-")) left = binary(Kind::Binary, std::move(left), &ExpressionParser::concatenation);
+    while (tokens_.is_operator("+") || tokens_.is_operator("-"))
+      left = binary(Kind::Binary, std::move(left), &ExpressionParser::concatenation);
     return left;
   }
 
@@ -194,7 +196,8 @@ class ExpressionParser {
   void arguments(JinjaExpr& node) {
     tokens_.expect_operator("(");
     while (!tokens_.accept_operator(")")) {
-      const bool keyword = tokens_.peek().kind == TokenKind::Name && tokens_.peek(1).kind == TokenKind::Operator && tokens_.peek(1).text == "=";
+      const bool keyword =
+          tokens_.peek().kind == TokenKind::Name && tokens_.peek(1).kind == TokenKind::Operator && tokens_.peek(1).text == "=";
       if (keyword) {
         node.names.push_back(tokens_.next().text);
         tokens_.next();
@@ -267,11 +270,13 @@ class ExpressionParser {
       node->value = JinjaValue(std::move(text));
     } else if (token.kind == TokenKind::Integer) {
       std::int64_t number = 0;
-      if (std::from_chars(token.text.data(), end, number).ec != std::errc()) fail_jinja(node->line, fmt::format("the number {} is too large", token.text));
+      if (std::from_chars(token.text.data(), end, number).ec != std::errc())
+        fail_jinja(node->line, fmt::format("the number {} is too large", token.text));
       node->value = JinjaValue(number);
     } else {
       double number = 0;
-      if (std::from_chars(token.text.data(), end, number).ec != std::errc()) fail_jinja(node->line, fmt::format("the number {} is out of range", token.text));
+      if (std::from_chars(token.text.data(), end, number).ec != std::errc())
+        fail_jinja(node->line, fmt::format("the number {} is out of range", token.text));
       node->value = JinjaValue(number);
     }
     return node;

@@ -166,8 +166,9 @@ class Lexer {
   }
 
   void operator_token() {
-    static constexpr std::array<std::string_view, 27> kOperators = {"==", "!=", "<=", ">=", "//", "**", "<", ">", "=", "+", "-", "*", "/", "%",
-                                                                   "~",  "|",  ".",  ",",  ":",  ";",  "(", ")", "[", "]", "{", "}", "!"};
+    static constexpr std::array<std::string_view, 27> kOperators = {"==", "!=", "<=", ">=", "//", "**", "<", ">", "=",
+                                                                    "+",  "-",  "*",  "/",  "%",  "~",  "|", ".", ",",
+                                                                    ":",  ";",  "(",  ")",  "[",  "]",  "{", "}", "!"};
     for (const std::string_view spelling : kOperators) {
       if (!follows(spelling)) continue;
       track_bracket(spelling[0]);

@@ -17,6 +17,11 @@ void refuse_undefined(const JinjaValue& value) {
   if (value.is_undefined()) throw JinjaFault(fmt::format("{} is used", value.describe()));
 }
 
+void refuse_view(const JinjaValue& value) {
+  const bool view = value.list() != nullptr && value.list()->form == JinjaSequence::View;
+  if (view) throw JinjaFault(fmt::format("an index of {}", value.describe()));
+}
+
 JinjaValue joined(const std::string& left, const std::string& right) {
   if (left.size() + right.size() > kMaxStringBytes) throw JinjaFault(fmt::format("a text is longer than {} bytes", kMaxStringBytes));
   return JinjaValue(left + right);
@@ -41,7 +46,8 @@ std::optional<double> number_of(const JinjaValue& value) {
 /// Negative, zero or positive like a three-way comparison.
 int ordered(std::string_view name, const JinjaValue& left, const JinjaValue& right) {
   if (left.string() != nullptr && right.string() != nullptr) return left.string()->compare(*right.string());
-  if (left.integer() != nullptr && right.integer() != nullptr) return *left.integer() < *right.integer() ? -1 : *left.integer() > *right.integer();
+  if (left.integer() != nullptr && right.integer() != nullptr)
+    return *left.integer() < *right.integer() ? -1 : *left.integer() > *right.integer();
   const auto a = number_of(left);
   const auto b = number_of(right);
   if (!a || !b) throw JinjaFault(fmt::format("'{}' between {} and {}", name, left.describe(), right.describe()));
@@ -93,7 +99,8 @@ std::int64_t bound(const JinjaValue& value, std::int64_t missing, std::int64_t s
 std::vector<std::size_t> places_of_slice(std::size_t count, const JinjaValue& start, const JinjaValue& stop, const JinjaValue& step) {
   const auto size = static_cast<std::int64_t>(count);
   const std::int64_t stride = step.is_none() ? 1 : step.integer() == nullptr ? 0 : *step.integer();
-  if (stride == 0 || stride == std::numeric_limits<std::int64_t>::min()) throw JinjaFault("a slice with a step that is no number other than 0");
+  if (stride == 0 || stride == std::numeric_limits<std::int64_t>::min())
+    throw JinjaFault("a slice with a step that is no number other than 0");
   const bool forward = stride > 0;
   const std::int64_t low = forward ? 0 : -1;
   const std::int64_t high = forward ? size : size - 1;
@@ -155,6 +162,7 @@ std::vector<JinjaValue> jinja_elements(const JinjaValue& value) {
 
 JinjaValue get_jinja_item(const JinjaValue& object, const JinjaValue& key) {
   refuse_undefined(object);
+  refuse_view(object);
   if (key.string() != nullptr) return get_jinja_attribute(object, *key.string());
   const std::int64_t flag = key.boolean() != nullptr && *key.boolean() ? 1 : 0;
   const std::int64_t* index = key.boolean() != nullptr ? &flag : key.integer();
@@ -180,10 +188,11 @@ JinjaValue get_jinja_attribute(const JinjaValue& object, const std::string& name
 
 JinjaValue slice_jinja(const JinjaValue& object, const JinjaValue& start, const JinjaValue& stop, const JinjaValue& step) {
   refuse_undefined(object);
+  refuse_view(object);
   if (const JinjaList* list = object.list()) {
     std::vector<JinjaValue> out;
     for (const std::size_t place : places_of_slice(list->items.size(), start, stop, step)) out.push_back(list->items[place]);
-    return JinjaValue(std::move(out));
+    return JinjaValue(std::move(out), list->form);
   }
   if (object.string() == nullptr) throw JinjaFault(fmt::format("a slice of {}", object.describe()));
   const std::u32string text = decode_utf8(*object.string(), "chat template");

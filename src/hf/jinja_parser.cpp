@@ -14,13 +14,20 @@ constexpr std::size_t kMaxBlockDepth = 200;
 
 std::string_view kind_name(TokenKind kind) {
   switch (kind) {
-    case TokenKind::Text: return "text";
-    case TokenKind::OutputBegin: return "'{{'";
-    case TokenKind::OutputEnd: return "'}}'";
-    case TokenKind::BlockBegin: return "'{%'";
-    case TokenKind::BlockEnd: return "'%}'";
-    case TokenKind::End: return "the end of the template";
-    default: return "";
+    case TokenKind::Text:
+      return "text";
+    case TokenKind::OutputBegin:
+      return "'{{'";
+    case TokenKind::OutputEnd:
+      return "'}}'";
+    case TokenKind::BlockBegin:
+      return "'{%'";
+    case TokenKind::BlockEnd:
+      return "'%}'";
+    case TokenKind::End:
+      return "the end of the template";
+    default:
+      return "";
   }
 }
 
@@ -94,7 +101,8 @@ class TemplateParser {
     end_block();
     out.body = block({"elif", "else", "endif"});
     if (tokens_.accept_name("elif")) {
-      if (++depth_ > kMaxBlockDepth) fail_jinja(out.line, fmt::format("blocks nest deeper than {} levels, an 'elif' being one", kMaxBlockDepth));
+      if (++depth_ > kMaxBlockDepth)
+        fail_jinja(out.line, fmt::format("blocks nest deeper than {} levels, an 'elif' being one", kMaxBlockDepth));
       out.otherwise.push_back(if_statement());
       --depth_;
       return out;
@@ -177,7 +185,8 @@ void JinjaTokens::expect_operator(std::string_view text) {
 void JinjaTokens::unexpected(std::string_view expected) const {
   const JinjaToken& token = peek();
   const std::string_view name = kind_name(token.kind);
-  fail_jinja(token.line, fmt::format("{} where {} should be", name.empty() ? fmt::format("'{}'", token.text) : std::string(name), expected));
+  fail_jinja(token.line,
+             fmt::format("{} where {} should be", name.empty() ? fmt::format("'{}'", token.text) : std::string(name), expected));
 }
 
 JinjaBlock parse_jinja(std::string_view source) { return TemplateParser(source).run(); }

@@ -91,7 +91,8 @@ class JinjaTokens {
 /// Parses one expression; without `with_choice` a trailing `if` is left alone. \throws Error with the line.
 JinjaExprPtr parse_jinja_expression(JinjaTokens& tokens, bool with_choice = true);
 
-/// Parses a whole template. \throws Error with the line: unknown statements, filters and tests, blocks without an end, nesting above 200 levels.
+/// Parses a whole template.
+/// \throws Error with the line: unknown statements, filters and tests, blocks without an end, nesting above 200 levels.
 JinjaBlock parse_jinja(std::string_view source);
 
 }  // namespace meshseek

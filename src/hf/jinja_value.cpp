@@ -105,10 +105,12 @@ class Printer {
       out_ += float_text(*real, json_);
     } else if (const std::string* text = value.string()) {
       out_ += json_ ? json_string(*text) : repr_of_string(*text);
-    } else if (const JinjaList* list = value.list(); list != nullptr && !list->view) {
-      print_items('[', list->items, ']', [this](const JinjaValue& item) { print(item); });
+    } else if (const JinjaList* list = value.list(); list != nullptr && list->form != JinjaSequence::View) {
+      const bool tuple = list->form == JinjaSequence::Tuple && !json_;
+      const std::string_view close = !tuple ? "]" : list->items.size() == 1 ? ",)" : ")";
+      print_items(tuple ? "(" : "[", list->items, close, [this](const JinjaValue& item) { print(item); });
     } else if (const JinjaDict* dict = value.dict()) {
-      print_items('{', dict->members, '}', [this](const auto& member) {
+      print_items("{", dict->members, "}", [this](const auto& member) {
         print(JinjaValue(member.first));
         out_ += ": ";
         print(member.second);
@@ -124,7 +126,7 @@ class Printer {
   void new_line() { out_ += '\n' + std::string(static_cast<std::size_t>(indent_ * level_), ' '); }
 
   template <class Items, class PrintItem>
-  void print_items(char open, const Items& items, char close, const PrintItem& print_item) {
+  void print_items(std::string_view open, const Items& items, std::string_view close, const PrintItem& print_item) {
     const bool lines = indent_ >= 0 && !items.empty();
     out_ += open;
     ++level_;
@@ -152,7 +154,8 @@ std::optional<double> number_of(const JinjaValue& value) {
 }
 
 bool equal_lists(const JinjaList& left, const JinjaList& right) {
-  return std::ranges::equal(left.items, right.items, [](const JinjaValue& a, const JinjaValue& b) { return a.equals(b); });
+  return left.form == right.form &&
+         std::ranges::equal(left.items, right.items, [](const JinjaValue& a, const JinjaValue& b) { return a.equals(b); });
 }
 
 bool equal_dicts(const JinjaDict& left, const JinjaDict& right) {
@@ -165,9 +168,9 @@ bool equal_dicts(const JinjaDict& left, const JinjaDict& right) {
 
 }  // namespace
 
-JinjaValue::JinjaValue(std::vector<JinjaValue> items, bool view) {
+JinjaValue::JinjaValue(std::vector<JinjaValue> items, JinjaSequence form) {
   auto list = std::make_shared<JinjaList>();
-  list->view = view;
+  list->form = form;
   for (const JinjaValue& item : items) account(*list, item);
   list->items = std::move(items);
   value_ = std::shared_ptr<const JinjaList>(std::move(list));
@@ -226,8 +229,9 @@ std::size_t JinjaValue::weight() const {
 }
 
 std::string JinjaValue::describe() const {
-  static constexpr const char* kNames[] = {"none", "", "a boolean", "an integer", "a float", "a string", "a list", "an object", "a namespace"};
-  if (list() != nullptr && list()->view) return "a view of an object";
+  static constexpr const char* kNames[] = {"none",     "",       "a boolean", "an integer", "a float",
+                                           "a string", "a list", "an object", "a namespace"};
+  if (list() != nullptr && list()->form == JinjaSequence::View) return "a view of an object";
   if (const auto* undefined = std::get_if<JinjaUndefined>(&value_)) return fmt::format("'{}', which is undefined,", undefined->name);
   return kNames[value_.index()];
 }

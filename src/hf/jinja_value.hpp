@@ -30,6 +30,9 @@ struct JinjaUndefined {
   std::string name = {};
 };
 
+/// What a list is in Python. A view is the result of items(), keys() or values(): loops take it, but it has no indexes and no JSON.
+enum class JinjaSequence { List, Tuple, View };
+
 /// Immutable but for namespaces; copying is cheap.
 class JinjaValue {
  public:
@@ -43,8 +46,7 @@ class JinjaValue {
   explicit JinjaValue(std::string value) : value_(std::make_shared<const std::string>(std::move(value))) {}
   explicit JinjaValue(std::shared_ptr<JinjaNamespace> value) : value_(std::move(value)) {}
   /// \throws JinjaFault when values nest too deeply or are too large, or one is a namespace (which could then contain itself).
-  /// `view`: the result of items(), keys() or values() or one of its pairs, which loops take, but which Python prints in a way of its own.
-  explicit JinjaValue(std::vector<JinjaValue> items, bool view = false);
+  explicit JinjaValue(std::vector<JinjaValue> items, JinjaSequence form = JinjaSequence::List);
   explicit JinjaValue(std::vector<std::pair<std::string, JinjaValue>> members);
   static JinjaValue undefined(std::string name);
   static JinjaValue from_tree(const Tree& tree);
@@ -85,7 +87,7 @@ class JinjaValue {
 
 struct JinjaList {
   std::vector<JinjaValue> items = {};
-  bool view = false;  ///< cannot be printed
+  JinjaSequence form = JinjaSequence::List;
   std::size_t depth = 1;
   std::size_t weight = 1;
 };

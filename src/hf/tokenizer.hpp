@@ -31,7 +31,8 @@ class Tokenizer {
   /// Text to ids. `parse_added_tokens` false: how user text is encoded, no added token (special or not) is recognised. No BOS is added.
   /// \throws Error on invalid UTF-8, with the byte position.
   std::vector<std::int64_t> encode(std::string_view text, bool parse_added_tokens) const;
-  /// Exact bytes of the ids; added tokens give their content. Invalid UTF-8 is possible when ids cut a character. \throws Error on an id beyond the vocabulary.
+  /// Exact bytes of the ids; added tokens give their content. Invalid UTF-8 is possible when ids cut a character.
+  /// \throws Error on an id beyond the vocabulary.
   std::string decode(std::span<const std::int64_t> ids) const;
   /// Bytes of one token.
   const std::string& token_bytes(std::int64_t id) const;

@@ -30,7 +30,8 @@ std::vector<AddedToken> parse_added_tokens(const Tree* list, const std::string& 
   for (const Tree& entry : list->as_array(where)) {
     const std::string here = fmt::format("{}[{}]", where, out.size());
     for (const std::string_view key : {"lstrip", "rstrip", "single_word"}) {
-      if (flag(entry, key, here)) throw Error(fmt::format("[{}] {} is true; expected false; such added tokens are not supported", here, key));
+      if (flag(entry, key, here))
+        throw Error(fmt::format("[{}] {} is true; expected false; such added tokens are not supported", here, key));
     }
     AddedToken token;
     token.id = required(entry, "id", here).as_integer(here + ".id");
@@ -38,7 +39,8 @@ std::vector<AddedToken> parse_added_tokens(const Tree* list, const std::string& 
     token.special = flag(entry, "special", here);
     if (token.id < 0) throw Error(fmt::format("[{}] id {} is negative; expected an id from 0", here, token.id));
     if (token.content.empty()) throw Error(fmt::format("[{}] the content is empty; expected text", here));
-    if (!contents.insert(token.content).second) throw Error(fmt::format("[{}] the content '{}' is given twice; expected one entry", here, token.content));
+    if (!contents.insert(token.content).second)
+      throw Error(fmt::format("[{}] the content '{}' is given twice; expected one entry", here, token.content));
     if (!ids.insert(token.id).second) throw Error(fmt::format("[{}] the id {} is given twice; expected one entry", here, token.id));
     out.push_back(std::move(token));
   }

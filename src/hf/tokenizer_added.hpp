@@ -13,7 +13,8 @@
 
 namespace meshseek {
 
-/// The list `added_tokens`. \throws Error on unsupported flags (lstrip, rstrip, single_word), an empty content, a content or an id given twice.
+/// The list `added_tokens`. \throws Error on unsupported flags (lstrip, rstrip, single_word), an empty content,
+/// a content or an id given twice.
 std::vector<AddedToken> parse_added_tokens(const Tree* list, const std::string& where);
 
 /// Finds added tokens: leftmost first, the longest of those that start at one place.

@@ -19,7 +19,9 @@ std::uint64_t key_of(std::int32_t left, std::int32_t right) {
 }
 
 /// Bytes that stand for themselves in the byte alphabet.
-bool is_printable(std::uint32_t byte) { return (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || (byte >= 0xAE && byte <= 0xFF); }
+bool is_printable(std::uint32_t byte) {
+  return (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || (byte >= 0xAE && byte <= 0xFF);
+}
 
 struct ByteAlphabet {
   std::array<std::uint32_t, 256> code_points = {};
@@ -100,7 +102,8 @@ void BpeMerger::apply(const Candidate& candidate) {
 }
 
 void BpeMerger::encode(std::string_view piece, const std::array<std::int32_t, 256>& byte_ids, std::vector<std::int64_t>& out) {
-  if (piece.size() >= kNone) throw Error(fmt::format("[tokenizer] a piece of {} bytes; expected less than 4 GiB; split the text", piece.size()));
+  if (piece.size() >= kNone)
+    throw Error(fmt::format("[tokenizer] a piece of {} bytes; expected less than 4 GiB; split the text", piece.size()));
   const auto size = static_cast<std::uint32_t>(piece.size());
   symbols_.resize(size);
   heap_.clear();

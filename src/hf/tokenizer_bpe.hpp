@@ -35,7 +35,8 @@ class MergeTable {
   std::uint32_t count_ = 0;
 };
 
-/// Merges the tokens of one piece: always the pair of lowest rank, the leftmost of equals. Keeps its buffers between pieces; one thread at a time.
+/// Merges the tokens of one piece: always the pair of lowest rank, the leftmost of equals.
+/// Keeps its buffers between pieces; one thread at a time.
 class BpeMerger {
  public:
   explicit BpeMerger(const MergeTable& merges) : merges_(merges) {}

@@ -91,7 +91,8 @@ void read_merges(BpeModel& out, const Vocabulary& ids, const Tree::Array& merges
   out.merges = MergeTable(merges.size());
   const auto id_of = [&](std::string_view token, std::size_t index) {
     const auto found = ids.find(token);
-    if (found == ids.end()) throw Error(fmt::format("[{}[{}]] '{}' is not in the vocabulary; expected tokens of the vocabulary", where, index, token));
+    if (found == ids.end())
+      throw Error(fmt::format("[{}[{}]] '{}' is not in the vocabulary; expected tokens of the vocabulary", where, index, token));
     return found->second;
   };
   std::string whole;
@@ -115,7 +116,8 @@ void place_added(BpeModel& out, const Vocabulary& ids, const std::vector<AddedTo
     } else if (found->second == token.id) {
       out.bytes[static_cast<std::size_t>(token.id)] = token.content;
     } else {
-      throw Error(fmt::format("[{}.added_tokens] '{}' has id {}, but {} in the vocabulary; expected one id", where, token.content, token.id, found->second));
+      throw Error(fmt::format("[{}.added_tokens] '{}' has id {}, but {} in the vocabulary; expected one id", where, token.content, token.id,
+                              found->second));
     }
   }
 }

@@ -77,8 +77,10 @@ class Translator {
 
  private:
   [[noreturn]] void refuse(std::string_view what) const {
-    throw Error(fmt::format("[{}] pattern has {} at character {}; expected literals, classes, groups, look-arounds, repetitions and "
-                            "\\p{{L|M|N|P|S}}, \\s; such a tokenizer is not supported", where_, what, at_));
+    throw Error(
+        fmt::format("[{}] pattern has {} at character {}; expected literals, classes, groups, look-arounds, repetitions and "
+                    "\\p{{L|M|N|P|S}}, \\s; such a tokenizer is not supported",
+                    where_, what, at_));
   }
 
   bool follows(std::u32string_view expected) const { return std::u32string_view(text_).substr(at_, expected.size()) == expected; }
@@ -88,7 +90,8 @@ class Translator {
     if (at_ + 1 >= text_.size()) refuse("a backslash at its end");
     const char32_t c = text_[at_ + 1];
     if (c == U'p' || c == U'P') return property(c == U'P');
-    const bool punctuation = c < 0x80 && c > 0x20 && c != 0x7F && !(c >= U'0' && c <= U'9') && !(c >= U'A' && c <= U'Z') && !(c >= U'a' && c <= U'z');
+    const bool punctuation =
+        c < 0x80 && c > 0x20 && c != 0x7F && !(c >= U'0' && c <= U'9') && !(c >= U'A' && c <= U'Z') && !(c >= U'a' && c <= U'z');
     at_ += 2;
     if (c == U's' || c == U'S') return class_ranges("space", c == U'S');
     if (c == U'r') return {{0x0D, 0x0D}};
@@ -189,8 +192,6 @@ class Translator {
 
 }  // namespace
 
-std::string translate_pattern(std::string_view pattern, const std::string& where) {
-  return Translator(pattern, where).run();
-}
+std::string translate_pattern(std::string_view pattern, const std::string& where) { return Translator(pattern, where).run(); }
 
 }  // namespace meshseek

@@ -38,7 +38,7 @@ TEST(SplitPattern, LooksNoFurtherThanThePiece) {
 
 TEST(SplitPattern, UsesUnicode16Classes) {
   EXPECT_THAT(cut("\\p{L}+", "\u1C89\u2003"), ElementsAre("\u1C89", "\u2003"));  // a letter since Unicode 16
-  EXPECT_THAT(cut("\\p{S}", "a\u20C1"), ElementsAre("a\u20C1"));               // assigned after Unicode 16
+  EXPECT_THAT(cut("\\p{S}", "a\u20C1"), ElementsAre("a\u20C1"));                 // assigned after Unicode 16
   EXPECT_THAT(cut("\\s", "a\x1C\u180E\u200B"), ElementsAre("a\x1C\u180E\u200B"));
   EXPECT_THAT(cut("\\S+", "\u00A0é\u3000"), ElementsAre("\u00A0", "é", "\u3000"));
   EXPECT_THAT(cut("[^\\p{L}\\s]+", "é1! a"), ElementsAre("é", "1!", " a"));

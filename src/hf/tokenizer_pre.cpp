@@ -37,7 +37,8 @@ SplitPattern split_step(const Tree& step, const std::string& where) {
 
 PreTokenizer::PreTokenizer(const Tree* config, const std::string& where) {
   if (config == nullptr || config->is_null()) {
-    throw Error(fmt::format("[{}] no pre-tokenizer; expected a Sequence that ends with ByteLevel; only byte-level BPE is supported", where));
+    throw Error(
+        fmt::format("[{}] no pre-tokenizer; expected a Sequence that ends with ByteLevel; only byte-level BPE is supported", where));
   }
   if (type_of(*config, where) != "Sequence") {
     add_step(*config, where, true);

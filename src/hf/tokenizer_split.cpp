@@ -38,12 +38,13 @@ CodePtr compile(const std::string& translated, const std::string& where) {
   pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
   int code = 0;
   std::size_t offset = 0;
-  CodePtr compiled(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(), PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE,
-                                 &code, &offset, context.get()));
+  CodePtr compiled(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+                                 PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE, &code, &offset, context.get()));
   if (!compiled) throw Error(fmt::format("[{}] bad pattern: {}; expected a regular expression", where, error_text(code)));
   std::uint32_t matches_empty = 0;
   pcre2_pattern_info(compiled.get(), PCRE2_INFO_MATCHEMPTY, &matches_empty);
-  if (matches_empty != 0) throw Error(fmt::format("[{}] the pattern can match the empty text; expected one that takes at least one character", where));
+  if (matches_empty != 0)
+    throw Error(fmt::format("[{}] the pattern can match the empty text; expected one that takes at least one character", where));
   return compiled;
 }
 
@@ -58,7 +59,8 @@ struct SplitPattern::Compiled {
   bool find(std::string_view text, std::size_t start, pcre2_match_data* data, std::size_t& first, std::size_t& last) const;
 };
 
-bool SplitPattern::Compiled::find(std::string_view text, std::size_t start, pcre2_match_data* data, std::size_t& first, std::size_t& last) const {
+bool SplitPattern::Compiled::find(std::string_view text, std::size_t start, pcre2_match_data* data, std::size_t& first,
+                                  std::size_t& last) const {
   const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
   int rc = pcre2_match(code.get(), subject, text.size(), start, PCRE2_NO_UTF_CHECK, data, context.get());
   if (rc == PCRE2_ERROR_JIT_STACKLIMIT) {

@@ -126,8 +126,10 @@ TEST(Tokenizer, RefusesUnsupportedPreTokenizersByName) {
   EXPECT_THAT(refusal([](Tree& t) { first_step(t).set("behavior", "Removed"); }), HasSubstr("behavior Isolated"));
   EXPECT_THAT(refusal([](Tree& t) { first_step(t).set("invert", true); }), HasSubstr("invert false"));
   EXPECT_THAT(refusal([](Tree& t) { first_step(t).set("pattern", parse(R"({"String": " "})")); }), HasSubstr("kind Regex"));
-  EXPECT_THAT(refusal([](Tree& t) { first_step(t) = parse(R"({"type": "Digits", "individual_digits": false})"); }), HasSubstr("individual_digits true"));
-  EXPECT_THAT(refusal([](Tree& t) { t.find("pre_tokenizer")->find("pretokenizers")->array().pop_back(); }), HasSubstr("ByteLevel as the last step"));
+  EXPECT_THAT(refusal([](Tree& t) { first_step(t) = parse(R"({"type": "Digits", "individual_digits": false})"); }),
+              HasSubstr("individual_digits true"));
+  EXPECT_THAT(refusal([](Tree& t) { t.find("pre_tokenizer")->find("pretokenizers")->array().pop_back(); }),
+              HasSubstr("ByteLevel as the last step"));
   EXPECT_THAT(refusal([](Tree& t) { t.set("pre_tokenizer", Tree()); }), HasSubstr("no pre-tokenizer"));
 }
 

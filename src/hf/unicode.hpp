@@ -9,10 +9,10 @@ namespace meshseek {
 
 /// One look at the front of a byte sequence.
 struct Utf8Step {
-  std::size_t length = 0;         ///< bytes that belong together: the whole character, or the bytes seen before the sequence broke (>= 1)
-  bool valid = false;             ///< a complete, shortest-form scalar value
-  bool cut = false;               ///< not valid only because the text ends; more bytes may complete it
-  std::uint32_t code_point = 0;   ///< when valid
+  std::size_t length = 0;        ///< bytes that belong together: the whole character, or the bytes seen before the sequence broke (>= 1)
+  bool valid = false;            ///< a complete, shortest-form scalar value
+  bool cut = false;              ///< not valid only because the text ends; more bytes may complete it
+  std::uint32_t code_point = 0;  ///< when valid
 };
 
 /// Looks at the first character of `text`, which must not be empty.

@@ -31,20 +31,20 @@ TEST(Utf8, AcceptsEveryScalarValueAndItsOwnSpelling) {
 TEST(Utf8, NamesTheFirstInvalidByte) {
   EXPECT_EQ(find_invalid_utf8(""), std::nullopt);
   EXPECT_EQ(find_invalid_utf8("aé中😀"), std::nullopt);
-  EXPECT_EQ(find_invalid_utf8("ab\x80"), 2u);            // continuation without a lead
-  EXPECT_EQ(find_invalid_utf8("é\xC0\xAF"), 2u);         // overlong, two bytes
+  EXPECT_EQ(find_invalid_utf8("ab\x80"), 2u);     // continuation without a lead
+  EXPECT_EQ(find_invalid_utf8("é\xC0\xAF"), 2u);  // overlong, two bytes
   EXPECT_EQ(find_invalid_utf8("a\xC1\xBF"), 1u);
-  EXPECT_EQ(find_invalid_utf8("\xE0\x9F\xBF"), 0u);      // overlong, three bytes
-  EXPECT_EQ(find_invalid_utf8("\xF0\x8F\xBF\xBF"), 0u);  // overlong, four bytes
-  EXPECT_EQ(find_invalid_utf8("x\xED\xA0\x80"), 1u);     // U+D800
-  EXPECT_EQ(find_invalid_utf8("x\xED\xBF\xBF"), 1u);     // U+DFFF
-  EXPECT_EQ(find_invalid_utf8("x\xF4\x90\x80\x80"), 1u); // U+110000
+  EXPECT_EQ(find_invalid_utf8("\xE0\x9F\xBF"), 0u);       // overlong, three bytes
+  EXPECT_EQ(find_invalid_utf8("\xF0\x8F\xBF\xBF"), 0u);   // overlong, four bytes
+  EXPECT_EQ(find_invalid_utf8("x\xED\xA0\x80"), 1u);      // U+D800
+  EXPECT_EQ(find_invalid_utf8("x\xED\xBF\xBF"), 1u);      // U+DFFF
+  EXPECT_EQ(find_invalid_utf8("x\xF4\x90\x80\x80"), 1u);  // U+110000
   EXPECT_EQ(find_invalid_utf8("x\xF5\x80\x80\x80"), 1u);
   EXPECT_EQ(find_invalid_utf8("x\xFF"), 1u);
-  EXPECT_EQ(find_invalid_utf8("ab\xC3"), 2u);            // cut
+  EXPECT_EQ(find_invalid_utf8("ab\xC3"), 2u);  // cut
   EXPECT_EQ(find_invalid_utf8("ab\xE4\xB8"), 2u);
   EXPECT_EQ(find_invalid_utf8("ab\xF0\x9F\x98"), 2u);
-  EXPECT_EQ(find_invalid_utf8("\xE4\xB8z"), 0u);         // broken off by another character
+  EXPECT_EQ(find_invalid_utf8("\xE4\xB8z"), 0u);  // broken off by another character
   EXPECT_EQ(find_invalid_utf8("\xC3\xC3\xA9"), 0u);
 }
 

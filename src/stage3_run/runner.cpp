@@ -72,14 +72,17 @@ Runner::Runner(const Path& store, const Tree& prefill_config, const Tree& decode
 
 void Runner::reset() { state_ = Model::create_state(hf_, decode_, capacity_, *device_); }
 
-void Runner::check_ids(std::span<const std::int64_t> ids) const {
+void Runner::check_vocabulary(std::span<const std::int64_t> ids) const {
   if (ids.empty()) throw Error("[run] the prompt has no tokens; expected at least one");
   for (std::size_t position = 0; position < ids.size(); ++position) {
     if (ids[position] < 0 || ids[position] >= hf_.vocab_size) {
       throw Error(fmt::format("[run] token id {} at position {} is beyond the vocabulary of {}", ids[position], position, hf_.vocab_size));
     }
   }
-  const std::int64_t needed = state_.num_tokens() + static_cast<std::int64_t>(ids.size());
+}
+
+void Runner::check_capacity(std::size_t num_new_ids) const {
+  const std::int64_t needed = state_.num_tokens() + static_cast<std::int64_t>(num_new_ids);
   if (needed > capacity_) {
     throw Error(fmt::format("[run] the context would be {} tokens; the limit is {} (max_position_embeddings {}); shorten the prompt", needed, capacity_,
                             hf_.max_position_embeddings));
@@ -92,19 +95,21 @@ Tensor Runner::ids_tensor(std::span<const std::int64_t> ids) const {
 }
 
 Model::Output Runner::prefill(std::span<const std::int64_t> ids, Model::Logits logits, Model::Trace* trace) {
-  check_ids(ids);
+  check_vocabulary(ids);
+  check_capacity(ids.size());
   return model_->forward(ids_tensor(ids), prefill_, state_, logits, trace);
 }
 
 Model::Output Runner::decode(std::int64_t id, Model::Trace* trace) {
-  check_ids(std::span(&id, 1));
+  check_vocabulary(std::span(&id, 1));
+  check_capacity(1);
   return model_->forward(ids_tensor(std::span(&id, 1)), decode_, state_, Model::Logits::all, trace);
 }
 
 Mtp::Output Runner::mtp(const Model::Output& main, std::span<const std::int64_t> ids) {
   if (prefill_.mtp.empty()) throw Error("[run] the model has no MTP module (num_nextn_predict_layers is 0)");
   if (ids.size() < 2) throw Error("[run] MTP needs at least two tokens: row i sees token i+1");
-  check_ids(ids.first(1));
+  check_vocabulary(ids);
   return model_->forward_mtp(0, main, ids_tensor(ids.subspan(1)), prefill_, state_);
 }
 

@@ -60,7 +60,8 @@ class Runner {
   std::int64_t weight_bytes() const { return weight_bytes_; }
 
  private:
-  void check_ids(std::span<const std::int64_t> ids) const;
+  void check_vocabulary(std::span<const std::int64_t> ids) const;
+  void check_capacity(std::size_t num_new_ids) const;
   Tensor ids_tensor(std::span<const std::int64_t> ids) const;
 
   HfConfig hf_;
