@@ -1,6 +1,7 @@
 #include "tensor/block_float.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstddef>
@@ -45,19 +46,43 @@ float decode_code(std::uint8_t shared_exponent, std::uint8_t code, int magnitude
 
 namespace {
 
-/// Decodes the 16 codes of one face row. Exponents whose values are all normal take the fast path: magnitude times a power of two.
-template <int MagnitudeBits>
-void decode_block(std::uint8_t shared, const std::uint8_t* codes, float* out) {
-  if (shared < MagnitudeBits || shared == 255) {
-    for (std::int64_t idx = 0; idx < kFaceSize; ++idx) out[idx] = decode_code(shared, codes[idx], MagnitudeBits);
+/// bfloat8_b, 16 codes. Exponents whose values are all normal take the fast path: magnitude times a power of two.
+void decode_bytes(std::uint8_t shared, const std::uint8_t* codes, float* out) {
+  constexpr int kBits = 7;
+  if (shared < kBits || shared == 255) {
+    for (std::int64_t idx = 0; idx < kFaceSize; ++idx) out[idx] = decode_code(shared, codes[idx], kBits);
     return;
   }
-  const auto scale = std::bit_cast<float>(static_cast<std::uint32_t>(shared - (MagnitudeBits - 1)) << 23);
-  constexpr int kLimit = 1 << MagnitudeBits;
+  const auto scale = std::bit_cast<float>(static_cast<std::uint32_t>(shared - (kBits - 1)) << 23);
   for (std::int64_t idx = 0; idx < kFaceSize; ++idx) {
-    const auto magnitude = static_cast<float>(codes[idx] & (kLimit - 1)) * scale;
-    const std::uint32_t sign = static_cast<std::uint32_t>(codes[idx] & kLimit) << (31 - MagnitudeBits);
+    const auto magnitude = static_cast<float>(codes[idx] & 0x7F) * scale;
+    const std::uint32_t sign = static_cast<std::uint32_t>(codes[idx] & 0x80) << 24;
     out[idx] = std::bit_cast<float>(std::bit_cast<std::uint32_t>(magnitude) | sign);
+  }
+}
+
+/// Both values of a bfloat4_b byte before scaling: code 8 is -0.
+constexpr auto kNibblePairs = [] {
+  constexpr std::array<float, 16> kValues = {0.0F, 1.0F, 2.0F, 3.0F, 4.0F, 5.0F, 6.0F, 7.0F, -0.0F, -1.0F, -2.0F, -3.0F, -4.0F, -5.0F, -6.0F, -7.0F};
+  std::array<std::array<float, 2>, 256> pairs = {};
+  for (std::size_t byte = 0; byte < 256; ++byte) pairs[byte] = {kValues[byte & 15U], kValues[byte >> 4]};
+  return pairs;
+}();
+
+/// bfloat4_b, 16 codes in 8 bytes.
+void decode_nibbles(std::uint8_t shared, const std::uint8_t* packed, float* out) {
+  constexpr int kBits = 3;
+  if (shared < kBits || shared == 255) {
+    for (std::int64_t idx = 0; idx < kFaceSize; ++idx) {
+      const int code = idx % 2 == 0 ? packed[idx / 2] & 15 : packed[idx / 2] >> 4;
+      out[idx] = decode_code(shared, static_cast<std::uint8_t>(code), kBits);
+    }
+    return;
+  }
+  const auto scale = std::bit_cast<float>(static_cast<std::uint32_t>(shared - (kBits - 1)) << 23);
+  for (std::int64_t pair = 0; pair < kFaceSize / 2; ++pair) {
+    out[2 * pair] = kNibblePairs[packed[pair]][0] * scale;
+    out[2 * pair + 1] = kNibblePairs[packed[pair]][1] * scale;
   }
 }
 
@@ -69,16 +94,10 @@ void decode_tile_row(const std::byte* tile, DataType dtype, std::int64_t row, fl
   for (std::int64_t half = 0; half < 2; ++half) {
     const std::int64_t block = first_block + half * kFaceSize;
     if (dtype == DataType::bfloat8_b) {
-      decode_block<7>(bytes[block], bytes + kExponentBytesPerTile + block * kFaceSize, out + half * kFaceSize);
+      decode_bytes(bytes[block], bytes + kExponentBytesPerTile + block * kFaceSize, out + half * kFaceSize);
       continue;
     }
-    std::uint8_t codes[kFaceSize];
-    const std::uint8_t* packed = bytes + kExponentBytesPerTile + block * kFaceSize / 2;
-    for (std::int64_t pair = 0; pair < kFaceSize / 2; ++pair) {
-      codes[2 * pair] = packed[pair] & 0x0F;
-      codes[2 * pair + 1] = packed[pair] >> 4;
-    }
-    decode_block<3>(bytes[block], codes, out + half * kFaceSize);
+    decode_nibbles(bytes[block], bytes + kExponentBytesPerTile + block * kFaceSize / 2, out + half * kFaceSize);
   }
 }
 

@@ -18,5 +18,7 @@ constexpr std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_di
 /// Number of elements, 1 for rank 0. \throws ShapeError on a negative dimension or when the product does not fit in 63 bits.
 std::int64_t volume(const Shape& shape);
 std::string to_string(const Shape& shape);  ///< "[2, 3]"
+/// a * b for sizes derived from `shape`. \throws ShapeError naming the shape when the product does not fit in 63 bits.
+std::int64_t checked_product(std::int64_t a, std::int64_t b, const Shape& shape);
 
 }  // namespace meshseek

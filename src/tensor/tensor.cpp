@@ -13,12 +13,19 @@
 
 namespace meshseek {
 
+std::int64_t checked_product(std::int64_t a, std::int64_t b, const Shape& shape) {
+  std::int64_t product = 0;
+  if (__builtin_mul_overflow(a, b, &product)) {
+    throw ShapeError(fmt::format("[tensor] shape {} is too large; its size must fit in 63 bits", to_string(shape)));
+  }
+  return product;
+}
+
 std::int64_t volume(const Shape& shape) {
   std::int64_t product = 1;
   for (const std::int64_t dim : shape) {
-    if (dim < 0 || __builtin_mul_overflow(product, dim, &product)) {
-      throw ShapeError(fmt::format("[tensor] shape {} is negative or too large", to_string(shape)));
-    }
+    if (dim < 0) throw ShapeError(fmt::format("[tensor] shape {} has a negative dimension", to_string(shape)));
+    product = checked_product(product, dim, shape);
   }
   return product;
 }
@@ -34,33 +41,27 @@ Tensor::Tensor(Shape shape, DataType dtype, Layout layout, std::span<const std::
   }
 }
 
-Tensor Tensor::empty(Shape shape, DataType dtype, Device* device) {
-  Tensor tensor;
-  const auto size = static_cast<std::size_t>(meshseek::volume(shape)) * element_bytes(dtype);
-  const std::shared_ptr<void> memory(std::malloc(size == 0 ? 1 : size), std::free);
+Tensor Tensor::adopt(std::shared_ptr<void> memory, std::size_t size, Shape shape, DataType dtype, Device* device) {
   if (memory == nullptr) throw std::bad_alloc();
+  Tensor tensor;
   tensor.writable_ = static_cast<std::byte*>(memory.get());
   tensor.bytes_ = {tensor.writable_, size};
-  tensor.owner_ = memory;
+  tensor.owner_ = std::move(memory);
   tensor.shape_ = std::move(shape);
   tensor.dtype_ = dtype;
   tensor.device_ = device;
   return tensor;
 }
 
+Tensor Tensor::empty(Shape shape, DataType dtype, Device* device) {
+  const auto size = static_cast<std::size_t>(storage_bytes(shape, dtype, Layout::row_major));
+  return adopt({std::malloc(size == 0 ? 1 : size), std::free}, size, std::move(shape), dtype, device);
+}
+
 Tensor Tensor::zeros(Shape shape, DataType dtype, Device* device) {
-  Tensor tensor;
-  const auto count = static_cast<std::size_t>(meshseek::volume(shape));
+  const auto size = static_cast<std::size_t>(storage_bytes(shape, dtype, Layout::row_major));
   // calloc leaves large blocks untouched: a cache for the whole context costs memory only where it is used.
-  const std::shared_ptr<void> memory(std::calloc(count == 0 ? 1 : count, element_bytes(dtype)), std::free);
-  if (memory == nullptr) throw std::bad_alloc();
-  tensor.writable_ = static_cast<std::byte*>(memory.get());
-  tensor.bytes_ = {tensor.writable_, count * element_bytes(dtype)};
-  tensor.owner_ = memory;
-  tensor.shape_ = std::move(shape);
-  tensor.dtype_ = dtype;
-  tensor.device_ = device;
-  return tensor;
+  return adopt({std::calloc(size == 0 ? 1 : size, 1), std::free}, size, std::move(shape), dtype, device);
 }
 
 std::int64_t Tensor::dim(std::int64_t idx) const {

@@ -38,7 +38,8 @@ class Tensor {
   Layout layout() const { return layout_; }
   /// The device whose threads compute on this tensor; null for tensors that belong to no device (weights).
   Device* device() const { return device_; }
-  bool has_storage() const { return bytes_.data() != nullptr || bytes_.size() == 0; }
+  /// False after deallocate() and for Tensor(); the other queries of shape and type still work then.
+  bool has_storage() const { return owner_ != nullptr || bytes_.data() != nullptr; }
 
   std::span<const std::byte> bytes() const { return bytes_; }
   /// Typed view of row-major or tile storage. \throws ShapeError when T does not match dtype().
@@ -57,6 +58,7 @@ class Tensor {
 
  private:
   void check_type(DataType wanted) const;
+  static Tensor adopt(std::shared_ptr<void> memory, std::size_t size, Shape shape, DataType dtype, Device* device);
   std::byte* writable_bytes();
   void fill(std::span<const std::byte> bytes);
 
@@ -103,6 +105,7 @@ Tensor Tensor::from(Shape shape, std::span<const T> values, Device* device) {
 }
 
 /// Values of any tensor (any dtype, any layout) as a dense row-major float32 vector of volume() elements. Slow path: tests, reports, small weights.
+/// \throws ShapeError when the tensor was deallocated.
 std::vector<float> to_float_vector(const Tensor& tensor);
 
 }  // namespace meshseek

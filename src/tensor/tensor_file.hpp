@@ -46,7 +46,8 @@ std::vector<std::byte> serialise_header(const TensorFileHeader& header);
 /// An opened, validated, mapped file. Cheap; pages are read on use.
 class TensorFile {
  public:
-  /// \throws Error naming the path: short file, corrupted or misaligned header, no mesh shape, truncated data, a size that does not fit the shape.
+  /// \throws Error naming the path: short file, corrupted or misaligned header, no mesh shape, truncated data, a size that does not fit the shape,
+  /// a shard outside of the mesh, an unknown element type, layout or memory config.
   explicit TensorFile(const Path& path);
 
   const TensorFileHeader& header() const { return header_; }
@@ -64,6 +65,7 @@ class TensorFile {
 /// Writes one tensor for a 1x1 mesh with TTNN's default topology, atomically (see write_file_atomically).
 void write_tensor_file(const Path& path, const Shape& shape, DataType dtype, Layout layout, std::span<const std::byte> storage, const MemoryConfig& memory_config = {});
 /// Writes a header and distinct shard buffers as given; offsets and sizes in `header.shards` are filled in here: shard i uses buffers[buffer_of_shard[i]].
+/// \throws Error on an empty buffer or an index without a buffer, ShapeError on a buffer whose size does not fit the shape.
 void write_tensor_file(const Path& path, TensorFileHeader header, std::span<const std::span<const std::byte>> buffers, std::span<const std::size_t> buffer_of_shard);
 
 }  // namespace meshseek

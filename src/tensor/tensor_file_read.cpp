@@ -1,5 +1,7 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 
@@ -18,9 +20,21 @@ constexpr std::size_t kMaxRank = 8;
 
 [[noreturn]] void fail(const Path& path, const std::string& what) { throw Error(fmt::format("[{}] {}; convert the store again", path.string(), what)); }
 
+/// Dimensions and coordinates are short. A limit matters: many tables of a hostile header can share one long vector.
 template <class Vector>
-std::vector<std::uint32_t> copy_words(const Vector* words) {
-  return words == nullptr ? std::vector<std::uint32_t>() : std::vector<std::uint32_t>(words->begin(), words->end());
+std::vector<std::uint32_t> copy_words(const Vector* words, const Path& path) {
+  if (words == nullptr) return {};
+  if (words->size() > kMaxRank) fail(path, fmt::format("the header has a list of {} dimensions; at most {} are expected", words->size(), kMaxRank));
+  return {words->begin(), words->end()};
+}
+
+/// The enum value that the header stores as a number. \throws Error when it is above `last`.
+template <class Enum, class Stored>
+Enum checked_enum(Stored stored, Enum last, std::string_view what, const Path& path) {
+  if (static_cast<unsigned>(stored) > static_cast<unsigned>(last)) {
+    fail(path, fmt::format("the header has {} {}; at most {} is known", what, static_cast<unsigned>(stored), static_cast<unsigned>(last)));
+  }
+  return static_cast<Enum>(stored);
 }
 
 CoreRangeSet read_grid(const fb::CoreRangeSet* grid) {
@@ -31,18 +45,21 @@ CoreRangeSet read_grid(const fb::CoreRangeSet* grid) {
   return result;
 }
 
-MemoryConfig read_memory_config(const fb::MemoryConfig* config) {
+MemoryConfig read_memory_config(const fb::MemoryConfig* config, const Path& path) {
   MemoryConfig result;
   if (config == nullptr) return result;
-  result.memory_layout = static_cast<TensorMemoryLayout>(config->memory_layout());
-  result.buffer_type = static_cast<BufferType>(config->buffer_type());
+  result.memory_layout = checked_enum(config->memory_layout(), TensorMemoryLayout::ND_SHARDED, "memory layout", path);
+  if (static_cast<unsigned>(result.memory_layout) == 1) fail(path, "the header has memory layout 1, which TTNN gave up");
+  result.buffer_type = checked_enum(config->buffer_type(), BufferType::TRACE, "buffer type", path);
   result.created_with_nd_shard_spec = config->created_with_nd_shard_spec();
   if (const fb::ShardSpec* spec = config->shard_spec()) {
-    result.shard_spec = ShardSpec{read_grid(spec->grid()), {spec->shape_h(), spec->shape_w()}, static_cast<ShardOrientation>(spec->orientation())};
+    result.shard_spec = ShardSpec{read_grid(spec->grid()), {spec->shape_h(), spec->shape_w()},
+                                  checked_enum(spec->orientation(), ShardOrientation::COL_MAJOR, "shard orientation", path)};
   }
   if (const fb::NdShardSpec* spec = config->nd_shard_spec()) {
-    result.nd_shard_spec = NdShardSpec{copy_words(spec->shard_shape()), read_grid(spec->grid()), static_cast<ShardOrientation>(spec->orientation()),
-                                       static_cast<ShardDistributionStrategy>(spec->shard_distribution_strategy())};
+    const auto orientation = checked_enum(spec->orientation(), ShardOrientation::COL_MAJOR, "shard orientation", path);
+    const auto strategy = checked_enum(spec->shard_distribution_strategy(), ShardDistributionStrategy::CONTIGUOUS_1D, "shard distribution", path);
+    result.nd_shard_spec = NdShardSpec{copy_words(spec->shard_shape(), path), read_grid(spec->grid()), orientation, strategy};
   }
   return result;
 }
@@ -55,7 +72,8 @@ void read_spec(const fb::TensorSpec* spec, const Path& path, TensorFileHeader& h
   if (layout.data_type() > fb::DataType_Int32) fail(path, fmt::format("element type {} is not supported", static_cast<int>(layout.data_type())));
   header.dtype = static_cast<DataType>(layout.data_type());
   if (layout.page_config_type() == fb::PageConfig_tile) {
-    const fb::Tile* tile = layout.page_config_as_tile()->tile();
+    const fb::TilePageConfig* page = layout.page_config_as_tile();
+    const fb::Tile* tile = page == nullptr ? nullptr : page->tile();
     if (tile == nullptr || tile->tile_shape_h() != kTileSize || tile->tile_shape_w() != kTileSize || tile->transpose_tile()) {
       fail(path, "the header has tiles other than 32x32");
     }
@@ -65,25 +83,33 @@ void read_spec(const fb::TensorSpec* spec, const Path& path, TensorFileHeader& h
   } else {
     fail(path, "the header has no page config");
   }
-  header.memory_config = read_memory_config(layout.memory_config());
-  header.alignment = copy_words(layout.alignment());
+  header.memory_config = read_memory_config(layout.memory_config(), path);
+  header.alignment = copy_words(layout.alignment(), path);
+}
+
+void check_coordinate(const std::vector<std::uint32_t>& coordinate, const std::vector<std::uint32_t>& mesh_shape, const Path& path) {
+  const auto inside = [](std::uint32_t position, std::uint32_t size) { return position < size; };
+  if (!std::equal(coordinate.begin(), coordinate.end(), mesh_shape.begin(), mesh_shape.end(), inside)) {
+    fail(path, fmt::format("a shard lies at [{}], outside of the mesh [{}]", fmt::join(coordinate, ", "), fmt::join(mesh_shape, ", ")));
+  }
 }
 
 void read_shards(const fb::Tensor& tensor, const Path& path, TensorFileHeader& header) {
   if (tensor.mesh_shape() == nullptr || tensor.mesh_shape()->dimensions() == nullptr) fail(path, "the header has no mesh shape");
-  header.mesh_shape = copy_words(tensor.mesh_shape()->dimensions());
+  header.mesh_shape = copy_words(tensor.mesh_shape()->dimensions(), path);
   if (tensor.shards() == nullptr || tensor.shards()->size() == 0) fail(path, "the header has no shards");
   for (const fb::TensorShard* shard : *tensor.shards()) {
     const fb::InlineFileStorage* storage = shard->buffer_as_InlineFileStorage();
     if (storage == nullptr || shard->mesh_coordinate() == nullptr) fail(path, "a shard has no storage or no mesh coordinate");
-    header.shards.push_back({copy_words(shard->mesh_coordinate()->values()), storage->offset(), storage->size()});
+    header.shards.push_back({copy_words(shard->mesh_coordinate()->values(), path), storage->offset(), storage->size()});
+    check_coordinate(header.shards.back().mesh_coordinate, header.mesh_shape, path);
   }
 }
 
 /// Files from before the topology existed are replicated over their mesh.
-void read_topology(const fb::TensorTopology* topology, TensorFileHeader& header) {
+void read_topology(const fb::TensorTopology* topology, const Path& path, TensorFileHeader& header) {
   if (topology == nullptr) return;
-  if (topology->distribution_shape() != nullptr) header.distribution_shape = copy_words(topology->distribution_shape()->dimensions());
+  if (topology->distribution_shape() != nullptr) header.distribution_shape = copy_words(topology->distribution_shape()->dimensions(), path);
   header.placements.clear();
   if (topology->placements() != nullptr) {
     for (const fb::MeshMapperPlacement* placement : *topology->placements()) {
@@ -93,7 +119,7 @@ void read_topology(const fb::TensorTopology* topology, TensorFileHeader& header)
     }
   }
   if (topology->mesh_coords() == nullptr) return;
-  for (const fb::MeshCoordinate* coordinate : *topology->mesh_coords()) header.mesh_coords.push_back(copy_words(coordinate->values()));
+  for (const fb::MeshCoordinate* coordinate : *topology->mesh_coords()) header.mesh_coords.push_back(copy_words(coordinate->values(), path));
 }
 
 std::uint64_t expected_shard_bytes(const TensorFileHeader& header, const Path& path) {
@@ -113,7 +139,7 @@ void check_shards(const TensorFileHeader& header, std::uint64_t data_bytes, cons
     }
     if (shard.offset % 8 != 0) fail(path, fmt::format("a shard starts at offset {}, which is no multiple of 8", shard.offset));
     if (shard.offset > data_bytes || shard.size > data_bytes - shard.offset) {
-      fail(path, fmt::format("the file is cut off: a shard ends at byte {} of a data region of {}", shard.offset + shard.size, data_bytes));
+      fail(path, fmt::format("the file is cut off: a shard has {} bytes from offset {} of a data region of {}", shard.size, shard.offset, data_bytes));
     }
   }
 }
@@ -139,12 +165,14 @@ TensorFile::TensorFile(const Path& path) : file_(std::make_shared<const MappedFi
   if (tensor.schema_version() > 1) fail(path, fmt::format("schema version {} is newer than 1", tensor.schema_version()));
   read_spec(tensor.tensor_spec(), path, header_);
   read_shards(tensor, path, header_);
-  read_topology(tensor.tensor_topology(), header_);
+  read_topology(tensor.tensor_topology(), path, header_);
   check_shards(header_, bytes.size() - data_begin_, path);
 }
 
 Tensor TensorFile::shard(std::size_t shard_idx) const {
-  if (shard_idx >= header_.shards.size()) fail(path(), fmt::format("has {} shards; shard {} was asked for", header_.shards.size(), shard_idx));
+  if (shard_idx >= header_.shards.size()) {
+    throw Error(fmt::format("[{}] shard {} was asked for; the file has {}", path().string(), shard_idx, header_.shards.size()));
+  }
   const TensorShard& shard = header_.shards[shard_idx];
   return {header_.shape, header_.dtype, header_.layout, file_->bytes().subspan(data_begin_ + shard.offset, shard.size), file_};
 }

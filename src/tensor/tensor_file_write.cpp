@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "base/error.hpp"
 #include "base/file.hpp"
@@ -16,6 +17,7 @@ namespace fb = ::meshseek::tensorbin;
 using Builder = flatbuffers::FlatBufferBuilder;
 using Words = std::vector<std::uint32_t>;
 
+constexpr std::size_t kMaxRank = 8;
 constexpr std::size_t kAlignment = 64;  ///< of the data region and of every distinct shard
 
 flatbuffers::Offset<fb::CoreRangeSet> write_grid(Builder& builder, const CoreRangeSet& grid) {
@@ -51,7 +53,12 @@ flatbuffers::Offset<fb::MemoryConfig> write_memory_config(Builder& builder, cons
 /// The order of creation is TTNN's: it decides the bytes of the header.
 flatbuffers::Offset<fb::TensorSpec> write_spec(Builder& builder, const TensorFileHeader& header) {
   Words dims;
-  for (const std::int64_t dim : header.shape) dims.push_back(static_cast<std::uint32_t>(dim));
+  for (const std::int64_t dim : header.shape) {
+    if (dim < 0 || dim > std::numeric_limits<std::uint32_t>::max()) {
+      throw ShapeError(fmt::format("[tensor file] {} cannot be stored; expected dimensions of 32 bits", to_string(header.shape)));
+    }
+    dims.push_back(static_cast<std::uint32_t>(dim));
+  }
   const auto shape = builder.CreateVector(dims);
   const auto alignment = builder.CreateVector(header.alignment);
   flatbuffers::Offset<void> page_config;
@@ -80,6 +87,26 @@ flatbuffers::Offset<fb::TensorTopology> write_topology(Builder& builder, const T
   return fb::CreateTensorTopology(builder, distribution, placement_vector, coordinate_vector);
 }
 
+void check_buffers(const Path& path, const TensorFileHeader& header, std::span<const std::span<const std::byte>> buffers,
+                   std::span<const std::size_t> buffer_of_shard) {
+  if (buffer_of_shard.size() != header.shards.size()) {
+    throw Error(fmt::format("[{}] {} shards but buffers for {}; expected one each", path.string(), header.shards.size(), buffer_of_shard.size()));
+  }
+  for (const std::size_t buffer_idx : buffer_of_shard) {
+    if (buffer_idx >= buffers.size()) throw Error(fmt::format("[{}] a shard uses buffer {} of {}", path.string(), buffer_idx, buffers.size()));
+  }
+  if (header.shape.size() > kMaxRank) {
+    throw ShapeError(fmt::format("[{}] {} cannot be stored; expected at most {} dimensions", path.string(), to_string(header.shape), kMaxRank));
+  }
+  const std::int64_t expected = storage_bytes(header.shape, header.dtype, header.layout);
+  for (const auto& buffer : buffers) {
+    if (buffer.empty()) throw Error(fmt::format("[{}] an empty tensor cannot be stored", path.string()));
+    if (static_cast<std::int64_t>(buffer.size()) == expected) continue;
+    throw ShapeError(fmt::format("[{}] {} {} needs {} bytes in each shard but was given {}", path.string(), to_string(header.shape),
+                                 to_string(header.dtype), expected, buffer.size()));
+  }
+}
+
 std::size_t pad_to_alignment(std::size_t size) { return (size + kAlignment - 1) / kAlignment * kAlignment; }
 
 }  // namespace
@@ -105,16 +132,15 @@ std::vector<std::byte> serialise_header(const TensorFileHeader& header) {
 
 void write_tensor_file(const Path& path, TensorFileHeader header, std::span<const std::span<const std::byte>> buffers,
                        std::span<const std::size_t> buffer_of_shard) {
-  if (buffer_of_shard.size() != header.shards.size()) throw Error(fmt::format("[{}] {} shards but {} buffers", path.string(), header.shards.size(), buffer_of_shard.size()));
+  check_buffers(path, header, buffers, buffer_of_shard);
   std::vector<std::size_t> offsets;
   std::size_t end = 0;
   for (const auto& buffer : buffers) {
-    if (buffer.empty()) throw Error(fmt::format("[{}] an empty tensor cannot be stored", path.string()));
     offsets.push_back(pad_to_alignment(end));
     end = offsets.back() + buffer.size();
   }
   for (std::size_t shard_idx = 0; shard_idx < header.shards.size(); ++shard_idx) {
-    header.shards[shard_idx].offset = offsets.at(buffer_of_shard[shard_idx]);
+    header.shards[shard_idx].offset = offsets[buffer_of_shard[shard_idx]];
     header.shards[shard_idx].size = buffers[buffer_of_shard[shard_idx]].size();
   }
   const std::vector<std::byte> head = serialise_header(header);
@@ -131,10 +157,6 @@ void write_tensor_file(const Path& path, TensorFileHeader header, std::span<cons
 
 void write_tensor_file(const Path& path, const Shape& shape, DataType dtype, Layout layout, std::span<const std::byte> storage,
                        const MemoryConfig& memory_config) {
-  if (static_cast<std::int64_t>(storage.size()) != storage_bytes(shape, dtype, layout)) {
-    throw ShapeError(fmt::format("[{}] {} {} needs {} bytes but was given {}", path.string(), to_string(shape), to_string(dtype),
-                                 storage_bytes(shape, dtype, layout), storage.size()));
-  }
   TensorFileHeader header = {.shape = shape, .dtype = dtype, .layout = layout, .memory_config = memory_config};
   header.alignment = layout == Layout::tile ? Words{kTileSize, kTileSize} : Words{1};
   header.mesh_shape = {1, 1};

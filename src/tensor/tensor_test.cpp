@@ -76,6 +76,26 @@ TEST(Tensor, WeightsAreReadOnlyAndDeallocatedHandlesKeepTheirShape) {
   weight.deallocate();
   EXPECT_EQ(weight.shape(), (Shape{3, 2}));
   EXPECT_TRUE(weight.bytes().empty());
+  EXPECT_FALSE(weight.has_storage());
+  EXPECT_THAT([&] { to_float_vector(weight); }, ThrowsMessage<ShapeError>(HasSubstr("was deallocated")));
+}
+
+TEST(Tensor, StorageLivesAsLongAsItsLastHandle) {
+  Tensor first = Tensor::from<float>({2}, std::vector<float>{1.0F, 2.0F});
+  const Tensor second = first;
+  first.deallocate();
+  EXPECT_TRUE(second.has_storage());
+  EXPECT_EQ(to_float_vector(second), (std::vector<float>{1.0F, 2.0F}));
+  EXPECT_FALSE(Tensor().has_storage());
+  EXPECT_TRUE(Tensor::zeros({0, 3}, DataType::float32).has_storage());
+}
+
+TEST(Tensor, SizesThatDoNotFitInMemoryAddressesAreRefused) {
+  const std::int64_t large = std::int64_t{1} << 31;
+  EXPECT_THROW(Tensor::empty({large, large}, DataType::float32), ShapeError);
+  EXPECT_THROW(Tensor::zeros({large, large}, DataType::float32), ShapeError);
+  EXPECT_THROW(storage_bytes({large, large / 2, 1, 1}, DataType::uint8, Layout::tile), ShapeError);
+  EXPECT_THROW(storage_bytes({1, std::numeric_limits<std::int64_t>::max()}, DataType::uint8, Layout::tile), ShapeError);
 }
 
 TEST(TileLayout, EveryElementOfAMatrixHasAPlaceOfItsOwn) {
@@ -111,6 +131,14 @@ TEST(TileLayout, EncodeMakesExactlyStorageBytes) {
   EXPECT_EQ(storage_bytes({32, 32}, DataType::bfloat8_b, Layout::tile), 1088);
   EXPECT_EQ(storage_bytes({32, 32}, DataType::bfloat4_b, Layout::tile), 576);
   EXPECT_THROW(storage_bytes({32, 32}, DataType::bfloat8_b, Layout::row_major), ShapeError);
+}
+
+TEST(TileLayout, NumbersOutsideOfAnIntegerTypeSaturate) {
+  const std::vector<float> values = {-1.0F, 255.5F, 300.0F, 1e20F, -1e20F, std::numeric_limits<float>::quiet_NaN(), 7.9F, -7.9F};
+  const auto stored = [&](DataType dtype) { return to_float_vector(make_tensor(values, {8}, dtype, Layout::row_major)); };
+  EXPECT_EQ(stored(DataType::uint8), (std::vector<float>{0, 255, 255, 255, 0, 0, 7, 0}));
+  EXPECT_EQ(stored(DataType::uint16), (std::vector<float>{0, 255, 300, 65535, 0, 0, 7, 0}));
+  EXPECT_EQ(stored(DataType::int32), (std::vector<float>{-1, 255, 300, 2147483648.0F, -2147483648.0F, 0, 7, -7}));
 }
 
 TEST(TileLayout, RawElementsAreTilizedLikeFloats) {
@@ -157,6 +185,25 @@ TEST(BlockFloat, FastRowsEqualTheBitwiseDecoderForEveryExponentAndCode) {
       for (int idx = 0; idx < 32; ++idx) {
         const float expected = decode_code(static_cast<std::uint8_t>(exponent), static_cast<std::uint8_t>(first + idx), 7);
         EXPECT_EQ(std::bit_cast<std::uint32_t>(row[idx]), std::bit_cast<std::uint32_t>(expected)) << exponent << " " << first + idx;
+      }
+    }
+  }
+}
+
+TEST(BlockFloat, FastNibblesEqualTheBitwiseDecoderForEveryExponentAndByte) {
+  std::vector<std::uint8_t> tile(kBfloat4TileBytes);
+  for (int exponent = 0; exponent < 256; ++exponent) {
+    for (int first = 0; first < 256; first += 8) {
+      const std::size_t block = 2 * 16 + 5;  // row 21: the third face
+      tile[block] = static_cast<std::uint8_t>(exponent);
+      for (std::size_t idx = 0; idx < 8; ++idx) tile[64 + block * 8 + idx] = static_cast<std::uint8_t>(static_cast<std::size_t>(first) + idx);
+      float row[32];
+      decode_tile_row(reinterpret_cast<const std::byte*>(tile.data()), DataType::bfloat4_b, 21, row);
+      for (std::size_t idx = 0; idx < 16; ++idx) {
+        const std::uint8_t byte = tile[64 + block * 8 + idx / 2];
+        const auto code = static_cast<std::uint8_t>(idx % 2 == 0 ? byte & 15 : byte >> 4);
+        const float expected = decode_code(static_cast<std::uint8_t>(exponent), code, 3);
+        ASSERT_EQ(std::bit_cast<std::uint32_t>(row[idx]), std::bit_cast<std::uint32_t>(expected)) << exponent << " " << int{byte};
       }
     }
   }

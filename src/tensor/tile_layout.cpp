@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
 #include <memory>
 
 #include "base/error.hpp"
@@ -14,16 +16,25 @@ namespace {
 
 std::int64_t last_dim(const Shape& shape, std::size_t from_end) { return shape.size() < from_end ? 1 : shape[shape.size() - from_end]; }
 
+/// A conversion outside T's range is undefined in C++: it saturates here, and NaN becomes 0.
+template <class T>
+T to_integer(float value) {
+  constexpr auto kLimit = static_cast<double>(std::numeric_limits<T>::max());
+  const auto wide = static_cast<double>(value);
+  if (!(wide > static_cast<double>(std::numeric_limits<T>::min()))) return std::isnan(value) ? T{0} : std::numeric_limits<T>::min();
+  return wide >= kLimit ? std::numeric_limits<T>::max() : static_cast<T>(wide);
+}
+
 /// Writes one value as an element of a plain dtype.
 void store_element(float value, DataType dtype, std::byte* out) {
   const auto put = [out](auto element) { std::memcpy(out, &element, sizeof(element)); };
   switch (dtype) {
     case DataType::float32: return put(value);
     case DataType::bfloat16: return put(to_bf16(value).bits);
-    case DataType::uint32: return put(static_cast<std::uint32_t>(value));
-    case DataType::int32: return put(static_cast<std::int32_t>(value));
-    case DataType::uint16: return put(static_cast<std::uint16_t>(value));
-    case DataType::uint8: return put(static_cast<std::uint8_t>(value));
+    case DataType::uint32: return put(to_integer<std::uint32_t>(value));
+    case DataType::int32: return put(to_integer<std::int32_t>(value));
+    case DataType::uint16: return put(to_integer<std::uint16_t>(value));
+    case DataType::uint8: return put(to_integer<std::uint8_t>(value));
     case DataType::bfloat8_b:
     case DataType::bfloat4_b: break;
   }
@@ -101,18 +112,22 @@ PhysicalShape physical_shape(const Shape& shape, Layout layout) {
   const std::int64_t total = volume(shape);
   const std::int64_t rows = last_dim(shape, 2);
   const std::int64_t cols = last_dim(shape, 1);
-  const std::int64_t matrices = rows * cols == 0 ? 0 : total / (rows * cols);
+  const std::int64_t matrices = total == 0 ? 0 : total / (rows * cols);
   if (layout == Layout::row_major) return {matrices * rows, cols};
-  return {matrices * round_up(rows, kTileSize), round_up(cols, kTileSize)};
+  const auto padded = [&shape](std::int64_t size) { return checked_product(size / kTileSize + (size % kTileSize == 0 ? 0 : 1), kTileSize, shape); };
+  return {checked_product(matrices, padded(rows), shape), padded(cols)};
 }
 
 std::int64_t storage_bytes(const Shape& shape, DataType dtype, Layout layout) {
   const PhysicalShape physical = physical_shape(shape, layout);
-  if (layout == Layout::tile) return physical.rows / kTileSize * (physical.cols / kTileSize) * tile_bytes(dtype);
+  if (layout == Layout::tile) {
+    const std::int64_t tiles = checked_product(physical.rows / kTileSize, physical.cols / kTileSize, shape);
+    return checked_product(tiles, tile_bytes(dtype), shape);
+  }
   if (is_block_float(dtype)) {
     throw ShapeError(fmt::format("[tensor] {} {} cannot be ROW_MAJOR; block-float types need the TILE layout", to_string(shape), to_string(dtype)));
   }
-  return physical.rows * physical.cols * static_cast<std::int64_t>(element_bytes(dtype));
+  return checked_product(volume(shape), static_cast<std::int64_t>(element_bytes(dtype)), shape);
 }
 
 std::int64_t tile_element_index(std::int64_t row, std::int64_t col, std::int64_t physical_cols) {
@@ -146,7 +161,7 @@ std::vector<std::byte> encode_col_tilize(std::span<const float> values, const Sh
 }
 
 std::vector<std::byte> tilize_elements(std::span<const std::byte> elements, const Shape& shape, std::size_t element_size) {
-  if (elements.size() != static_cast<std::size_t>(volume(shape)) * element_size) {
+  if (static_cast<std::int64_t>(elements.size()) != checked_product(volume(shape), static_cast<std::int64_t>(element_size), shape)) {
     throw ShapeError(fmt::format("[tensor] {} of {}-byte elements was given {} bytes", to_string(shape), element_size, elements.size()));
   }
   const PhysicalShape physical = physical_shape(shape, Layout::tile);

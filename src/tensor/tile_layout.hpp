@@ -18,14 +18,14 @@ struct PhysicalShape {
 };
 PhysicalShape physical_shape(const Shape& shape, Layout layout);
 
-/// Bytes a tensor occupies. \throws ShapeError for a block-float dtype in ROW_MAJOR.
+/// Bytes a tensor occupies. \throws ShapeError for a block-float dtype in ROW_MAJOR and for a size beyond 63 bits.
 std::int64_t storage_bytes(const Shape& shape, DataType dtype, Layout layout);
 
 /// Index (in elements) of (row, col) of the padded matrix with `physical_cols` columns in tile order.
 std::int64_t tile_element_index(std::int64_t row, std::int64_t col, std::int64_t physical_cols);
 
 /// Encodes dense row-major float32 `values` into (dtype, layout) storage bytes; pads with `pad_value` before packing.
-/// Integer dtypes convert the float value. \throws ShapeError when values.size() is not volume(shape).
+/// Integer dtypes take the float value towards zero; it saturates at their range and NaN becomes 0. \throws ShapeError when values.size() is not volume(shape).
 std::vector<std::byte> encode(std::span<const float> values, const Shape& shape, DataType dtype, Layout layout, float pad_value = 0.0F);
 
 /// Same into caller memory of exactly storage_bytes(...) bytes; no allocation per call beyond O(32 * cols).

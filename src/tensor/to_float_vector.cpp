@@ -1,5 +1,8 @@
+#include <fmt/format.h>
+
 #include <cstring>
 
+#include "base/error.hpp"
 #include "tensor/block_float.hpp"
 #include "tensor/tile_layout.hpp"
 
@@ -24,6 +27,9 @@ float load_element(const std::byte* bytes, DataType dtype) {
 }  // namespace
 
 std::vector<float> to_float_vector(const Tensor& tensor) {
+  if (!tensor.has_storage() && tensor.volume() != 0) {
+    throw ShapeError(fmt::format("[tensor] {} {} was deallocated; its values are gone", to_string(tensor.shape()), to_string(tensor.dtype())));
+  }
   std::vector<float> values(static_cast<std::size_t>(tensor.volume()));
   const Shape& shape = tensor.shape();
   const std::int64_t cols = shape.empty() ? 1 : shape.back();
