@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cstring>
+#include <string_view>
 
 #include "ops/operator_log.hpp"
 
@@ -17,12 +18,23 @@ std::byte* bytes_of(Tensor& tensor) {
 
 std::size_t row_bytes(const Tensor& tensor) { return static_cast<std::size_t>(tensor.dim(-1)) * element_bytes(tensor.dtype()); }
 
+/// What can be copied row by row. \throws ShapeError naming the tensor
+void check(const Tensor& x, std::string_view op) {
+  const bool known = x.dtype() == DataType::float32 || x.dtype() == DataType::bfloat16;
+  const bool stored = x.volume() == 0 || !x.bytes().empty();
+  if (x.rank() > 0 && known && stored && x.layout() == Layout::row_major) return;
+  throw ShapeError(fmt::format("[{}] the input is {} {} {}{}; expected ROW_MAJOR rows of float32 or bfloat16", op, to_string(x.shape()),
+                               to_string(x.dtype()), to_string(x.layout()), stored ? "" : ", deallocated"));
+}
+
 }  // namespace
 
 Tensor concat(const Tensor& a, const Tensor& b, const ConcatConfig& cfg) {
   Device& device = device_of(a, "concat");
   log_operator(device, "concat", [&] { return fmt::format("a {} b {}", to_string(a.shape()), to_string(b.shape())); });
-  if (cfg.dim != -1) throw ConfigError(fmt::format("[concat] dim {}: only -1, the last dimension, is supported", cfg.dim));
+  if (cfg.dim != -1) throw ConfigError(fmt::format("[concat] dim is {}; expected -1, the last dimension", cfg.dim));
+  check(a, "concat");
+  check(b, "concat");
   const Shape a_outer(a.shape().begin(), a.shape().end() - 1);
   const Shape b_outer(b.shape().begin(), b.shape().end() - 1);
   if (a_outer != b_outer || a.dtype() != b.dtype()) {
@@ -45,8 +57,10 @@ Tensor concat(const Tensor& a, const Tensor& b, const ConcatConfig& cfg) {
 Tensor slice_columns(const Tensor& x, std::int64_t begin, std::int64_t end) {
   Device& device = device_of(x, "slice_columns");
   log_operator(device, "slice_columns", [&] { return fmt::format("x {} columns {} to {}", to_string(x.shape()), begin, end); });
+  check(x, "slice_columns");
   if (begin < 0 || begin >= end || end > x.dim(-1)) {
-    throw ShapeError(fmt::format("[slice_columns] columns {} to {} of {} do not exist", begin, end, to_string(x.shape())));
+    throw ShapeError(fmt::format("[slice_columns] columns {} to {} of {} do not exist; expected 0 <= begin < end <= {}", begin, end,
+                                 to_string(x.shape()), x.dim(-1)));
   }
   Shape shape = x.shape();
   shape.back() = end - begin;
@@ -62,15 +76,18 @@ Tensor slice_columns(const Tensor& x, std::int64_t begin, std::int64_t end) {
 Tensor take_rows(const Tensor& x, std::span<const std::int64_t> rows) {
   Device& device = device_of(x, "take_rows");
   log_operator(device, "take_rows", [&] { return fmt::format("x {} rows {}", to_string(x.shape()), rows.size()); });
+  check(x, "take_rows");
   Shape shape = x.shape();
   shape.front() = static_cast<std::int64_t>(rows.size());
   Tensor y = Tensor::empty(shape, x.dtype(), &device);
-  const std::size_t bytes = x.dim(0) == 0 ? 0 : x.bytes().size() / static_cast<std::size_t>(x.dim(0));
+  const std::size_t bytes_a_row = x.dim(0) == 0 ? 0 : x.bytes().size() / static_cast<std::size_t>(x.dim(0));
   std::byte* out = bytes_of(y);
   for (const std::int64_t row : rows) {
-    if (row < 0 || row >= x.dim(0)) throw ShapeError(fmt::format("[take_rows] row {} of {} does not exist", row, to_string(x.shape())));
-    std::memcpy(out, x.bytes().data() + static_cast<std::size_t>(row) * bytes, bytes);
-    out += bytes;
+    if (row < 0 || row >= x.dim(0)) {
+      throw ShapeError(fmt::format("[take_rows] row {} of {} does not exist; expected 0 to {}", row, to_string(x.shape()), x.dim(0) - 1));
+    }
+    std::memcpy(out, x.bytes().data() + static_cast<std::size_t>(row) * bytes_a_row, bytes_a_row);
+    out += bytes_a_row;
   }
   return y;
 }

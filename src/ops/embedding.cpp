@@ -13,9 +13,12 @@ namespace meshseek {
 Tensor embedding(const Tensor& ids, const EmbeddingConfig& cfg) {
   Device& device = device_of(ids, "embedding");
   const Tensor& table = cfg.weight.tensor;
-  log_operator(device, "embedding", [&] { return fmt::format("ids {} table {} {}", to_string(ids.shape()), to_string(table.shape()), to_string(table.dtype())); });
+  log_operator(device, "embedding", [&] {
+    return fmt::format("ids {} table {} {}", to_string(ids.shape()), to_string(table.shape()), to_string(table.dtype()));
+  });
   if (ids.rank() != 1 || table.rank() != 2) {
-    throw ShapeError(fmt::format("[embedding] ids are {} and the table {}; expected [T] and [vocab, hidden]", to_string(ids.shape()), to_string(table.shape())));
+    throw ShapeError(fmt::format("[embedding] ids are {} and the table {}; expected [T] and [vocab, hidden]", to_string(ids.shape()),
+                                 to_string(table.shape())));
   }
   const cpu::WeightMatrix rows(table);
   Tensor y = Tensor::empty({ids.dim(0), table.dim(1)}, cfg.dtype, &device);  // [T, hidden]
@@ -24,7 +27,8 @@ Tensor embedding(const Tensor& ids, const EmbeddingConfig& cfg) {
   const auto values = ids.data<std::uint32_t>();
   for (std::size_t position = 0; position < values.size(); ++position) {
     if (values[position] >= table.dim(0)) {
-      throw Error(fmt::format("[embedding] token id {} at position {} is beyond the table of {} rows", values[position], position, table.dim(0)));
+      throw Error(fmt::format("[embedding] token id {} at position {} is beyond the table of {} rows; is this the tokenizer of the model?",
+                              values[position], position, table.dim(0)));
     }
     rows.decode_rows(0, values[position], 1, false, line.data());
     writer.write(static_cast<std::int64_t>(position), line.data());

@@ -9,7 +9,10 @@
 namespace meshseek {
 
 void update_cache(LatentCache& cache, const Tensor& c_kv, const Tensor& k_rope, const UpdateCacheConfig& cfg) {
-  log_operator(device_of(c_kv, "update_cache"), "update_cache", [&] { return fmt::format("c_kv {} at {}", to_string(c_kv.shape()), cache.num_tokens); });
+  log_operator(device_of(c_kv, "update_cache"), "update_cache",
+               [&] { return fmt::format("c_kv {} at {}", to_string(c_kv.shape()), cache.num_tokens); });
+  if (cache.rows.rank() != 2)
+    throw ShapeError(fmt::format("[update_cache] the cache is {}; expected [capacity, values]", to_string(cache.rows.shape())));
   const std::int64_t num_tokens = c_kv.dim(0);
   const std::int64_t rank = cache.kv_lora_rank;
   const std::int64_t width = cache.rows.dim(1);
@@ -18,11 +21,12 @@ void update_cache(LatentCache& cache, const Tensor& c_kv, const Tensor& k_rope, 
                                  to_string(k_rope.shape()), rank, width - rank));
   }
   if (cache.rows.dtype() != cfg.dtype) {
-    throw ConfigError(fmt::format("[update_cache] the config says {} but the cache is {}; prefill and decode configs must agree", to_string(cfg.dtype),
-                                  to_string(cache.rows.dtype())));
+    throw ConfigError(fmt::format("[update_cache] the config says {} but the cache is {}; prefill and decode configs must agree",
+                                  to_string(cfg.dtype), to_string(cache.rows.dtype())));
   }
   if (cache.num_tokens + num_tokens > cache.rows.dim(0)) {
-    throw Error(fmt::format("[update_cache] the cache holds {} tokens; {} and {} more do not fit", cache.rows.dim(0), cache.num_tokens, num_tokens));
+    throw Error(fmt::format("[update_cache] the cache holds {} tokens; {} and {} more do not fit", cache.rows.dim(0), cache.num_tokens,
+                            num_tokens));
   }
   const cpu::RowReader read_latent(c_kv, rank);
   const cpu::RowReader read_key(k_rope, width - rank);
@@ -38,6 +42,8 @@ void update_cache(LatentCache& cache, const Tensor& c_kv, const Tensor& k_rope, 
 
 Tensor cached_latents(const LatentCache& cache, DataType dtype) {
   Device& device = device_of(cache.rows, "cached_latents");
+  log_operator(device, "cached_latents",
+               [&] { return fmt::format("cache {} tokens {}", to_string(cache.rows.shape()), cache.num_tokens); });
   Tensor y = Tensor::empty({cache.num_tokens, 1, cache.kv_lora_rank}, dtype, &device);  // [S, 1, r]
   const cpu::RowReader reader(cache.rows, cache.rows.dim(1));
   const cpu::RowWriter writer(y, cache.kv_lora_rank);

@@ -16,12 +16,13 @@ std::int64_t out_features(const LinearConfig& cfg) { return cfg.input_tensor_b.t
 void check(const Tensor& x, const LinearConfig& cfg, std::string_view op) {
   const Tensor& weight = cfg.input_tensor_b.tensor;
   if (weight.rank() < 2 || x.rank() < 2 || x.dim(-1) != in_features(cfg)) {
-    throw ShapeError(fmt::format("[{}] x is {} but the weight is {} (transpose_b {}): their inner dimensions must agree; is this the right store?", op,
-                                 to_string(x.shape()), to_string(weight.shape()), cfg.transpose_b));
+    throw ShapeError(
+        fmt::format("[{}] x is {} but the weight is {} (transpose_b {}): their inner dimensions must agree; is this the right store?", op,
+                    to_string(x.shape()), to_string(weight.shape()), cfg.transpose_b));
   }
   if (cfg.compute_kernel_config.math_fidelity == MathFidelity::LoFi && !is_block_float(weight.dtype())) {
-    throw ConfigError(fmt::format("[{}] math_fidelity LoFi needs a bfloat8_b or bfloat4_b weight but {} is {}; set HiFi2", op, to_string(weight.shape()),
-                                  to_string(weight.dtype())));
+    throw ConfigError(fmt::format("[{}] math_fidelity LoFi needs a bfloat8_b or bfloat4_b weight but {} is {}; set HiFi2", op,
+                                  to_string(weight.shape()), to_string(weight.dtype())));
   }
 }
 
@@ -29,8 +30,8 @@ std::vector<float> bias_values(const LinearConfig& cfg) {
   if (!cfg.bias) return {};
   std::vector<float> bias = to_float_vector(cfg.bias->tensor);
   if (static_cast<std::int64_t>(bias.size()) != out_features(cfg)) {
-    throw ShapeError(fmt::format("[linear] the bias is {} but the weight is {}", to_string(cfg.bias->tensor.shape()),
-                                 to_string(cfg.input_tensor_b.tensor.shape())));
+    throw ShapeError(fmt::format("[linear] the bias is {} but the weight is {}; expected one value per output",
+                                 to_string(cfg.bias->tensor.shape()), to_string(cfg.input_tensor_b.tensor.shape())));
   }
   return bias;
 }
@@ -40,16 +41,18 @@ Tensor multiply(const Tensor& x, const LinearConfig& cfg, std::span<const cpu::R
   const MathFidelity fidelity = cfg.compute_kernel_config.math_fidelity;
   const Tensor& weight = cfg.input_tensor_b.tensor;
   log_operator(device, op, [&] {
-    return fmt::format("x {} weight {} {} {}{}", to_string(x.shape()), to_string(weight.shape()), to_string(weight.dtype()), enum_name(fidelity),
-                       cfg.transpose_b ? "" : " plain");
+    return fmt::format("x {} weight {} {} {}{}", to_string(x.shape()), to_string(weight.shape()), to_string(weight.dtype()),
+                       enum_name(fidelity), cfg.transpose_b ? "" : " plain");
   });
   Tensor y = Tensor::empty(std::move(shape), cfg.dtype.value_or(activation_dtype(cfg.compute_kernel_config)), &device);
   const cpu::Activations activations(x, in_features(cfg), fidelity, device.team());
   const cpu::WeightMatrix matrix(weight);
   const std::vector<float> bias = bias_values(cfg);
   const cpu::MatmulProblem problem = {.x = &activations, .weight = &matrix, .groups = groups, .bias = bias, .fidelity = fidelity};
-  if (cfg.transpose_b) cpu::matmul_transposed(problem, y, device.team());
-  else cpu::matmul_plain(problem, y, device.team());
+  if (cfg.transpose_b)
+    cpu::matmul_transposed(problem, y, device.team());
+  else
+    cpu::matmul_plain(problem, y, device.team());
   return y;
 }
 
@@ -60,7 +63,9 @@ Tensor linear(const Tensor& x, const LinearConfig& cfg) {
   const std::int64_t num_tokens = x.dim(0);
   const Tensor& weight = cfg.input_tensor_b.tensor;
   if (weight.rank() == 2) {
-    if (x.rank() != 2) throw ShapeError(fmt::format("[linear] x is {} but the weight is {}; expected x [T, in]", to_string(x.shape()), to_string(weight.shape())));
+    if (x.rank() != 2)
+      throw ShapeError(
+          fmt::format("[linear] x is {} but the weight is {}; expected x [T, in]", to_string(x.shape()), to_string(weight.shape())));
     const cpu::RowGroup group = {.count = num_tokens};
     return multiply(x, cfg, std::span(&group, 1), {num_tokens, out_features(cfg)}, "linear");
   }
@@ -72,7 +77,8 @@ Tensor linear(const Tensor& x, const LinearConfig& cfg) {
   const std::int64_t x_heads = x.dim(1);
   std::vector<cpu::RowGroup> groups;
   for (std::int64_t head_idx = 0; head_idx < heads; ++head_idx) {
-    groups.push_back({.count = num_tokens, .first_x = x_heads == 1 ? 0 : head_idx, .step_x = x_heads, .first_y = head_idx, .step_y = heads});
+    groups.push_back(
+        {.count = num_tokens, .first_x = x_heads == 1 ? 0 : head_idx, .step_x = x_heads, .first_y = head_idx, .step_y = heads});
   }
   return multiply(x, cfg, groups, {num_tokens, heads, out_features(cfg)}, "linear");
 }
@@ -80,15 +86,19 @@ Tensor linear(const Tensor& x, const LinearConfig& cfg) {
 Tensor grouped_linear(const Tensor& x, std::span<const std::int64_t> offsets, const LinearConfig& cfg) {
   check(x, cfg, "grouped_linear");
   const Tensor& weight = cfg.input_tensor_b.tensor;
-  const bool fits = weight.rank() == 3 && x.rank() == 2 && static_cast<std::int64_t>(offsets.size()) == weight.dim(0) + 1 && offsets.back() == x.dim(0);
+  const bool fits = weight.rank() == 3 && x.rank() == 2 && static_cast<std::int64_t>(offsets.size()) == weight.dim(0) + 1 &&
+                    offsets.front() == 0 && offsets.back() == x.dim(0);
   if (!fits) {
-    throw ShapeError(fmt::format("[grouped_linear] x is {}, the weight {}, and there are {} offsets; expected [R, in], [E, out, in] and E + 1",
-                                 to_string(x.shape()), to_string(weight.shape()), offsets.size()));
+    throw ShapeError(fmt::format(
+        "[grouped_linear] x is {}, the weight {}, and there are {} offsets; expected [R, in], [E, out, in] and E + 1 from 0 to R",
+        to_string(x.shape()), to_string(weight.shape()), offsets.size()));
   }
   std::vector<cpu::RowGroup> groups;
   for (std::size_t expert_idx = 0; expert_idx + 1 < offsets.size(); ++expert_idx) {
     const std::int64_t count = offsets[expert_idx + 1] - offsets[expert_idx];
-    if (count < 0) throw ShapeError("[grouped_linear] the offsets descend; expected ascending row numbers");
+    if (count < 0)
+      throw ShapeError(fmt::format("[grouped_linear] the offsets descend from {} to {}; expected ascending row numbers",
+                                   offsets[expert_idx], offsets[expert_idx + 1]));
     groups.push_back({.count = count, .first_x = offsets[expert_idx], .first_y = offsets[expert_idx]});
   }
   return multiply(x, cfg, groups, {x.dim(0), out_features(cfg)}, "grouped_linear");

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "ops/concat.hpp"
@@ -11,16 +12,20 @@
 namespace meshseek {
 
 Dispatched moe_dispatch(const Tensor& x, const Routing& routing, std::int64_t num_experts, const MoeDispatchConfig&) {
-  log_operator(device_of(x, "moe_dispatch"), "moe_dispatch", [&] { return fmt::format("x {} to {} experts", to_string(x.shape()), num_experts); });
+  log_operator(device_of(x, "moe_dispatch"), "moe_dispatch",
+               [&] { return fmt::format("x {} to {} experts", to_string(x.shape()), num_experts); });
   const auto indices = routing.indices.data<std::int32_t>();
   const std::int64_t k = routing.indices.dim(1);
   if (routing.indices.dim(0) != x.dim(0)) {
-    throw ShapeError(fmt::format("[moe_dispatch] x is {} but the routing {}", to_string(x.shape()), to_string(routing.indices.shape())));
+    throw ShapeError(fmt::format("[moe_dispatch] x is {} but the routing {}; expected one row of experts for each token",
+                                 to_string(x.shape()), to_string(routing.indices.shape())));
   }
   Dispatched result;
   result.offsets.assign(static_cast<std::size_t>(num_experts) + 1, 0);
   for (const std::int32_t expert_idx : indices) {
-    if (expert_idx < 0 || expert_idx >= num_experts) throw Error(fmt::format("[moe_dispatch] expert {} of {} does not exist", expert_idx, num_experts));
+    if (expert_idx < 0 || expert_idx >= num_experts) {
+      throw Error(fmt::format("[moe_dispatch] expert {} does not exist; expected 0 to {}", expert_idx, num_experts - 1));
+    }
     ++result.offsets[static_cast<std::size_t>(expert_idx) + 1];
   }
   for (std::size_t idx = 1; idx < result.offsets.size(); ++idx) result.offsets[idx] += result.offsets[idx - 1];
@@ -43,18 +48,21 @@ Tensor moe_combine(const Tensor& rows, const Dispatched& dispatched, const Routi
   const std::int64_t k = routing.weights.dim(1);
   const std::int64_t hidden = rows.dim(1);
   if (rows.dim(0) != num_tokens * k || dispatched.slots.size() != static_cast<std::size_t>(num_tokens * k)) {
-    throw ShapeError(fmt::format("[moe_combine] rows are {} but the routing {}", to_string(rows.shape()), to_string(routing.weights.shape())));
+    throw ShapeError(fmt::format("[moe_combine] rows are {} but the routing {}; expected tokens times experts a token",
+                                 to_string(rows.shape()), to_string(routing.weights.shape())));
   }
   std::vector<std::int64_t> row_of_slot(dispatched.slots.size());
-  for (std::size_t row = 0; row < dispatched.slots.size(); ++row) row_of_slot[static_cast<std::size_t>(dispatched.slots[row])] = static_cast<std::int64_t>(row);
+  for (std::size_t row = 0; row < dispatched.slots.size(); ++row)
+    row_of_slot[static_cast<std::size_t>(dispatched.slots[row])] = static_cast<std::int64_t>(row);
   const auto weights = routing.weights.data<float>();
   Tensor y = Tensor::empty({num_tokens, hidden}, cfg.dtype, &device);  // [T, hidden]
   const cpu::RowReader reader(rows, hidden);
   const cpu::RowWriter writer(y, hidden);
   device.team().parallel_for(static_cast<std::size_t>(num_tokens), 8, [&](std::size_t begin, std::size_t end) {
     std::vector<float> line(static_cast<std::size_t>(hidden));
+    std::vector<float> sum(line.size());
     for (auto token = static_cast<std::int64_t>(begin); token < static_cast<std::int64_t>(end); ++token) {
-      std::vector<float> sum(line.size());
+      std::fill(sum.begin(), sum.end(), 0.0F);
       for (std::int64_t slot = token * k; slot < (token + 1) * k; ++slot) {
         reader.read(row_of_slot[static_cast<std::size_t>(slot)], line.data());
         cpu::kernels().axpy(weights[static_cast<std::size_t>(slot)], line.data(), hidden, sum.data());

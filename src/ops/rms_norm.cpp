@@ -14,8 +14,9 @@ Tensor rms_norm(const Tensor& x, const RmsNormConfig& cfg) {
   Device& device = device_of(x, "rms_norm");
   log_operator(device, "rms_norm", [&] { return fmt::format("x {} epsilon {}", to_string(x.shape()), cfg.epsilon); });
   const std::int64_t dim = x.dim(-1);
-  if (cfg.weight.tensor.volume() != dim) {
-    throw ShapeError(fmt::format("[rms_norm] x is {} but the weight is {}; expected [{}]", to_string(x.shape()), to_string(cfg.weight.tensor.shape()), dim));
+  if (cfg.weight.tensor.rank() == 0 || cfg.weight.tensor.volume() != dim) {
+    throw ShapeError(fmt::format("[rms_norm] x is {} but the weight is {}; expected [{}]", to_string(x.shape()),
+                                 to_string(cfg.weight.tensor.shape()), dim));
   }
   const std::vector<float> weight = to_float_vector(cfg.weight.tensor);
   Tensor y = Tensor::empty(x.shape(), cfg.dtype, &device);

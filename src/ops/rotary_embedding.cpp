@@ -38,11 +38,13 @@ RopeTables make_rope_tables(std::span<const std::int64_t> positions, std::span<c
 
 Tensor rotary_embedding(Tensor x, const RopeTables& tables, const RotaryEmbeddingConfig& cfg) {
   Device& device = device_of(x, "rotary_embedding");
-  log_operator(device, "rotary_embedding", [&] { return fmt::format("x {} {}", to_string(x.shape()), cfg.interleaved ? "interleaved" : "half-split"); });
+  log_operator(device, "rotary_embedding",
+               [&] { return fmt::format("x {} {}", to_string(x.shape()), cfg.interleaved ? "interleaved" : "half-split"); });
   const std::int64_t half = tables.rotary_dim / 2;
   if (x.rank() != 3 || x.dim(2) < tables.rotary_dim || x.dim(0) * half != static_cast<std::int64_t>(tables.cos.size())) {
-    throw ShapeError(fmt::format("[rotary_embedding] x is {} but the tables hold {} values of {} rotated dimensions; expected x [T, heads, dim]",
-                                 to_string(x.shape()), tables.cos.size(), tables.rotary_dim));
+    throw ShapeError(
+        fmt::format("[rotary_embedding] x is {} but the tables hold {} values of {} rotated dimensions; expected x [T, heads, dim]",
+                    to_string(x.shape()), tables.cos.size(), tables.rotary_dim));
   }
   const std::int64_t heads = x.dim(1);
   const std::int64_t dim = x.dim(2);
@@ -52,7 +54,8 @@ Tensor rotary_embedding(Tensor x, const RopeTables& tables, const RotaryEmbeddin
   for (std::int64_t row = 0; row < x.dim(0) * heads; ++row) {
     const std::int64_t token = row / heads;
     reader.read(row, line.data());
-    rotate(line.data() + dim - tables.rotary_dim, tables.cos.data() + token * half, tables.sin.data() + token * half, half, cfg.interleaved);
+    rotate(line.data() + dim - tables.rotary_dim, tables.cos.data() + token * half, tables.sin.data() + token * half, half,
+           cfg.interleaved);
     writer.write(row, line.data());
   }
   return x;

@@ -86,6 +86,20 @@ void finish_weights(std::span<float> weights, const RouterConfig& cfg) {
   }
 }
 
+void check_groups(const RouterConfig& cfg, std::int64_t num_experts) {
+  if (cfg.topk_method == TopkMethod::greedy || cfg.n_group == 1) return;
+  const std::int64_t group_size = num_experts / cfg.n_group;
+  if (cfg.topk_group * group_size < cfg.num_experts_per_tok) {
+    throw ShapeError(
+        fmt::format("[router] {} experts a token but {} groups of {} hold only {}; expected num_experts_per_tok of them or more",
+                    cfg.num_experts_per_tok, cfg.topk_group, group_size, cfg.topk_group * group_size));
+  }
+  if (cfg.topk_method == TopkMethod::noaux_tc && group_size < 2) {
+    throw ShapeError(fmt::format("[router] {} groups of {} experts have one expert each; noaux_tc ranks groups by their two best",
+                                 cfg.n_group, num_experts));
+  }
+}
+
 void check(const Tensor& logits, const RouterConfig& cfg) {
   const std::int64_t num_experts = logits.rank() == 2 ? logits.dim(1) : 0;
   const bool fits = num_experts > 0 && cfg.num_experts_per_tok >= 1 && cfg.num_experts_per_tok <= num_experts && cfg.n_group >= 1 &&
@@ -94,16 +108,51 @@ void check(const Tensor& logits, const RouterConfig& cfg) {
     throw ShapeError(fmt::format("[router] logits are {} with {} experts a token, {} groups, {} kept; expected [T, E] that these divide",
                                  to_string(logits.shape()), cfg.num_experts_per_tok, cfg.n_group, cfg.topk_group));
   }
+  check_groups(cfg, num_experts);
   if (cfg.e_score_correction_bias && cfg.e_score_correction_bias->tensor.volume() != num_experts) {
-    throw ShapeError(fmt::format("[router] the correction bias is {} but there are {} experts", to_string(cfg.e_score_correction_bias->tensor.shape()), num_experts));
+    throw ShapeError(fmt::format("[router] the correction bias is {} but there are {} experts; expected one value for each",
+                                 to_string(cfg.e_score_correction_bias->tensor.shape()), num_experts));
   }
+}
+
+/// Chooses for one token. \param indices, weights [k]
+void route_token(std::span<const float> scores, std::span<const float> bias, const RouterConfig& cfg, std::span<std::int32_t> indices,
+                 std::span<float> weights) {
+  std::vector<float> choice(scores.begin(), scores.end());
+  for (std::size_t expert_idx = 0; expert_idx < bias.size(); ++expert_idx) choice[expert_idx] += bias[expert_idx];
+  if (cfg.topk_method != TopkMethod::greedy && cfg.n_group > 1) keep_best_groups(choice, cfg);
+  const std::vector<std::int64_t> chosen = top_k(choice, cfg.num_experts_per_tok);
+  for (std::size_t slot = 0; slot < chosen.size(); ++slot) {
+    indices[slot] = static_cast<std::int32_t>(chosen[slot]);
+    weights[slot] = scores[static_cast<std::size_t>(chosen[slot])];  // never the biased score
+  }
+  finish_weights(weights, cfg);
+}
+
+/// NaN has no order: a choice among NaN would be arbitrary.
+void refuse_nan(std::span<const float> scores, std::size_t token) {
+  if (std::none_of(scores.begin(), scores.end(), [](float score) { return std::isnan(score); })) return;
+  throw Error(fmt::format("[router] the scores of token {} hold NaN; expected finite router logits; check the weights and the dtype policy",
+                          token));
+}
+
+std::vector<float> bias_values(const RouterConfig& cfg) {
+  if (!cfg.e_score_correction_bias) return {};
+  std::vector<float> bias = to_float_vector(cfg.e_score_correction_bias->tensor);
+  for (std::size_t idx = 0; idx < bias.size(); ++idx) {
+    if (!std::isfinite(bias[idx]))
+      throw Error(fmt::format("[router] the correction bias of expert {} is {}; expected a finite number", idx, bias[idx]));
+  }
+  return bias;
 }
 
 }  // namespace
 
 Routing router(const Tensor& logits, const RouterConfig& cfg) {
   Device& device = device_of(logits, "router");
-  log_operator(device, "router", [&] { return fmt::format("logits {} {} {}", to_string(logits.shape()), enum_name(cfg.scoring_func), enum_name(cfg.topk_method)); });
+  log_operator(device, "router", [&] {
+    return fmt::format("logits {} {} {}", to_string(logits.shape()), enum_name(cfg.scoring_func), enum_name(cfg.topk_method));
+  });
   check(logits, cfg);
   const std::int64_t num_tokens = logits.dim(0);
   const auto num_experts = static_cast<std::size_t>(logits.dim(1));
@@ -113,20 +162,14 @@ Routing router(const Tensor& logits, const RouterConfig& cfg) {
   const auto indices = routing.indices.mutable_data<std::int32_t>();
   const auto weights = routing.weights.mutable_data<float>();
   const auto values = logits.data<float>();
-  std::vector<float> bias;
-  if (cfg.e_score_correction_bias) bias = to_float_vector(cfg.e_score_correction_bias->tensor);
-  for (std::size_t token = 0; token < static_cast<std::size_t>(num_tokens); ++token) {
-    const std::vector<float> scores = scores_of(values.subspan(token * num_experts, num_experts), cfg.scoring_func);
-    std::vector<float> choice = scores;
-    for (std::size_t expert_idx = 0; expert_idx < bias.size(); ++expert_idx) choice[expert_idx] += bias[expert_idx];
-    if (cfg.topk_method != TopkMethod::greedy && cfg.n_group > 1) keep_best_groups(choice, cfg);
-    const std::vector<std::int64_t> chosen = top_k(choice, cfg.num_experts_per_tok);
-    for (std::size_t slot = 0; slot < k; ++slot) {
-      indices[token * k + slot] = static_cast<std::int32_t>(chosen[slot]);
-      weights[token * k + slot] = scores[static_cast<std::size_t>(chosen[slot])];  // never the biased score
+  const std::vector<float> bias = bias_values(cfg);
+  device.team().parallel_for(static_cast<std::size_t>(num_tokens), 16, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t token = begin; token < end; ++token) {
+      const std::vector<float> scores = scores_of(values.subspan(token * num_experts, num_experts), cfg.scoring_func);
+      refuse_nan(scores, token);
+      route_token(scores, bias, cfg, indices.subspan(token * k, k), weights.subspan(token * k, k));
     }
-    finish_weights(weights.subspan(token * k, k), cfg);
-  }
+  });
   return routing;
 }
 

@@ -10,13 +10,14 @@
 
 namespace meshseek::cpu {
 
-/// Rows of activations, padded with zeros to a multiple of 32: float32, float32 rounded to bf16, or int8 with one scale per 16 values.
+/// Rows of activations, padded with zeros to a multiple of 32: float32, float32 rounded to bf16, or int8 codes (as int16, see
+/// Int8Block) with one scale per 16 values. The floats are what is multiplied, whatever the form.
 class Activations {
  public:
   Activations(const Tensor& x, std::int64_t cols, MathFidelity fidelity, ThreadTeam& team);
 
   const float* floats(std::int64_t row) const { return floats_.data() + row * padded_cols_; }
-  const std::int8_t* codes(std::int64_t row) const { return codes_.data() + row * padded_cols_; }
+  const std::int16_t* codes(std::int64_t row) const { return codes_.data() + row * padded_cols_; }
   const float* scales(std::int64_t row) const { return scales_.data() + row * (padded_cols_ / 16); }
   std::int64_t padded_cols() const { return padded_cols_; }
   std::int64_t num_rows() const { return num_rows_; }
@@ -25,7 +26,7 @@ class Activations {
   std::int64_t padded_cols_;
   std::int64_t num_rows_;
   std::vector<float> floats_;
-  std::vector<std::int8_t> codes_;
+  std::vector<std::int16_t> codes_;
   std::vector<float> scales_;
 };
 

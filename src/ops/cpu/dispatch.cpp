@@ -7,20 +7,6 @@
 #include "ops/cpu/kernels_tables.hpp"
 
 namespace meshseek::cpu {
-namespace {
-
-const Kernels& choose() {
-  if (const char* forced = std::getenv("MESHSEEK_FORCE_ISA")) {
-    if (const Kernels* table = find_kernels(forced)) return *table;
-    throw Error(fmt::format("[MESHSEEK_FORCE_ISA] \"{}\" is unknown or not supported by this machine; expected scalar, avx2 or avx512", forced));
-  }
-  for (const char* isa : {"avx512", "avx2"}) {
-    if (const Kernels* table = find_kernels(isa)) return *table;
-  }
-  return scalar::kTable;
-}
-
-}  // namespace
 
 const Kernels* find_kernels(const char* isa) {
   const std::string_view name = isa;
@@ -33,8 +19,20 @@ const Kernels* find_kernels(const char* isa) {
   return nullptr;
 }
 
+const Kernels& choose_kernels(const char* forced_isa) {
+  if (forced_isa != nullptr) {
+    if (const Kernels* table = find_kernels(forced_isa)) return *table;
+    throw Error(fmt::format("[MESHSEEK_FORCE_ISA] \"{}\" is unknown or not supported by this machine; expected scalar, avx2 or avx512",
+                            forced_isa));
+  }
+  for (const char* isa : {"avx512", "avx2"}) {
+    if (const Kernels* table = find_kernels(isa)) return *table;
+  }
+  return scalar::kTable;
+}
+
 const Kernels& kernels() {
-  static const Kernels& table = choose();
+  static const Kernels& table = choose_kernels(std::getenv("MESHSEEK_FORCE_ISA"));
   return table;
 }
 

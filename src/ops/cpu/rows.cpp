@@ -3,20 +3,36 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "ops/cpu/kernels.hpp"
 
 namespace meshseek::cpu {
 namespace {
 
 [[noreturn]] void fail(const Tensor& tensor) {
-  throw ShapeError(fmt::format("[ops] an activation {} is {}; expected float32 or bfloat16", to_string(tensor.shape()), to_string(tensor.dtype())));
+  throw ShapeError(
+      fmt::format("[ops] an activation {} is {}; expected float32 or bfloat16", to_string(tensor.shape()), to_string(tensor.dtype())));
+}
+
+void check_storage(const Tensor& tensor) {
+  if (tensor.layout() != Layout::row_major) {
+    throw ShapeError(
+        fmt::format("[ops] an activation {} is {}; expected ROW_MAJOR", to_string(tensor.shape()), to_string(tensor.layout())));
+  }
+  if (tensor.bytes().empty() && tensor.volume() != 0) {
+    throw ShapeError(fmt::format("[ops] an activation {} was deallocated; expected its storage", to_string(tensor.shape())));
+  }
 }
 
 }  // namespace
 
 RowReader::RowReader(const Tensor& tensor, std::int64_t cols) : cols_(cols), num_rows_(cols == 0 ? 0 : tensor.volume() / cols) {
-  if (tensor.dtype() == DataType::float32) floats_ = tensor.data<float>().data();
-  else if (tensor.dtype() == DataType::bfloat16) halves_ = tensor.data<bf16>().data();
-  else fail(tensor);
+  check_storage(tensor);
+  if (tensor.dtype() == DataType::float32)
+    floats_ = tensor.data<float>().data();
+  else if (tensor.dtype() == DataType::bfloat16)
+    halves_ = tensor.data<bf16>().data();
+  else
+    fail(tensor);
 }
 
 void RowReader::read(std::int64_t row, float* out) const {
@@ -24,14 +40,17 @@ void RowReader::read(std::int64_t row, float* out) const {
     std::copy_n(floats_ + row * cols_, cols_, out);
     return;
   }
-  const bf16* source = halves_ + row * cols_;
-  for (std::int64_t col = 0; col < cols_; ++col) out[col] = to_float(source[col]);
+  kernels().widen_bf16(&halves_[row * cols_].bits, cols_, out);
 }
 
 RowWriter::RowWriter(Tensor& tensor, std::int64_t cols) : cols_(cols) {
-  if (tensor.dtype() == DataType::float32) floats_ = tensor.mutable_data<float>().data();
-  else if (tensor.dtype() == DataType::bfloat16) halves_ = tensor.mutable_data<bf16>().data();
-  else fail(tensor);
+  check_storage(tensor);
+  if (tensor.dtype() == DataType::float32)
+    floats_ = tensor.mutable_data<float>().data();
+  else if (tensor.dtype() == DataType::bfloat16)
+    halves_ = tensor.mutable_data<bf16>().data();
+  else
+    fail(tensor);
 }
 
 void RowWriter::write_at(std::int64_t row, std::int64_t col, const float* values, std::int64_t count) const {

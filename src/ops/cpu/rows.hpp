@@ -12,7 +12,7 @@ namespace meshseek::cpu {
 /// Reads a row-major float32 or bfloat16 tensor as rows of `cols` values.
 class RowReader {
  public:
-  /// \throws ShapeError for another element type
+  /// \throws ShapeError for another element type or layout, or when the storage was freed
   RowReader(const Tensor& tensor, std::int64_t cols);
   /// Copies row `row` into `out` (cols values).
   void read(std::int64_t row, float* out) const;

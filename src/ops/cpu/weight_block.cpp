@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <limits>
 
 #include "base/error.hpp"
+#include "ops/cpu/kernels.hpp"
 #include "tensor/block_float.hpp"
 #include "tensor/tile_layout.hpp"
 
@@ -18,23 +20,42 @@ void copy_elements(const std::byte* source, DataType dtype, std::int64_t count, 
     std::memcpy(out, source, static_cast<std::size_t>(count) * sizeof(float));
     return;
   }
-  const auto* halves = reinterpret_cast<const bf16*>(source);
-  for (std::int64_t idx = 0; idx < count; ++idx) out[idx] = to_float(halves[idx]);
+  kernels().widen_bf16(reinterpret_cast<const std::uint16_t*>(source), count, out);
 }
 
-/// 2^(exponent - 127 - (bits - 1)) also where that is a float32 denormal: the value of magnitude 1.
-float magnitude_unit(std::uint8_t exponent, int magnitude_bits) {
-  const int biased = static_cast<int>(exponent) - (magnitude_bits - 1);
-  if (biased > 0) return std::bit_cast<float>(static_cast<std::uint32_t>(biased) << 23);
-  return std::bit_cast<float>(0x00400000U >> std::min(-biased, 31));
+/// Signed magnitudes of one block of 16 and what magnitude 1 stands for.
+struct Magnitudes {
+  std::int16_t values[kFaceSize] = {};
+  float scale = 0.0F;
+};
+
+/// \param codes 16 bytes (bfloat8_b) or 16 nibbles (bfloat4_b)
+Magnitudes read_block(std::uint8_t exponent, const std::uint8_t* codes, DataType dtype) {
+  const bool eight = dtype == DataType::bfloat8_b;
+  const int bits = eight ? 7 : 3;
+  Magnitudes block;
+  // Below that, magnitude 1 is no normal float32: the whole block is smaller than 2^-119 and counts as zero.
+  if (exponent < bits) return block;
+  bool finite = true;
+  for (std::int64_t idx = 0; idx < kFaceSize; ++idx) {
+    const int code = eight ? codes[idx] : (codes[idx / 2] >> (idx % 2 * 4)) & 0x0F;
+    const int magnitude = code & ((1 << bits) - 1);
+    block.values[idx] = static_cast<std::int16_t>(code >> bits != 0 ? -magnitude : magnitude);
+    finite = finite && (exponent != 255 || magnitude >> (bits - 1) == 0);
+  }
+  block.scale =
+      finite ? std::bit_cast<float>(static_cast<std::uint32_t>(exponent - (bits - 1)) << 23) : std::numeric_limits<float>::quiet_NaN();
+  return block;
 }
 
 }  // namespace
 
 WeightMatrix::WeightMatrix(const Tensor& weight) : bytes_(weight.bytes().data()), dtype_(weight.dtype()), layout_(weight.layout()) {
-  if (weight.rank() < 2) throw ShapeError(fmt::format("[linear] a weight {} is no matrix", to_string(weight.shape())));
+  if (weight.rank() < 2) throw ShapeError(fmt::format("[weight] {} is no matrix; expected [.., rows, cols]", to_string(weight.shape())));
   const bool known = is_block_float(dtype_) || dtype_ == DataType::float32 || dtype_ == DataType::bfloat16;
-  if (!known) throw ShapeError(fmt::format("[linear] a weight {} is {}; expected a float type", to_string(weight.shape()), to_string(dtype_)));
+  if (!known) throw ShapeError(fmt::format("[weight] {} is {}; expected a float type", to_string(weight.shape()), to_string(dtype_)));
+  if (bytes_ == nullptr && weight.volume() != 0)
+    throw ShapeError(fmt::format("[weight] {} is not loaded or was deallocated", to_string(weight.shape())));
   rows_ = weight.dim(-2);
   cols_ = weight.dim(-1);
   num_matrices_ = rows_ * cols_ == 0 ? 0 : weight.volume() / (rows_ * cols_);
@@ -76,25 +97,26 @@ void WeightMatrix::decode_rows(std::int64_t matrix_idx, std::int64_t row, std::i
   }
 }
 
-void WeightMatrix::decode_magnitudes(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, std::int8_t* magnitudes, float* scales) const {
-  const bool eight = dtype_ == DataType::bfloat8_b;
-  const int bits = eight ? 7 : 3;
+void WeightMatrix::decode_magnitudes(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, std::int16_t* magnitudes,
+                                     float* scales) const {
+  const std::int64_t num_blocks = padded_cols_ / kInt8Group;
+  const std::int64_t code_bytes = dtype_ == DataType::bfloat8_b ? kFaceSize : kFaceSize / 2;  // of one block
+  const std::int64_t num_groups = ceil_div(count, kInt8Group);
+  std::fill_n(magnitudes, num_groups * kInt8Group * padded_cols_, std::int16_t{0});
+  std::fill_n(scales, num_groups * padded_cols_, 0.0F);
   for (std::int64_t idx = 0; idx < count; ++idx) {
     const auto* tile = reinterpret_cast<const std::uint8_t*>(tile_row(matrix_idx, row + idx));
-    const std::int64_t first = (row + idx) % kTileSize / kFaceSize * 2 * kFaceSize + (row + idx) % kFaceSize;
-    for (std::int64_t block = 0; block < padded_cols_ / kFaceSize; ++block) {
+    const std::int64_t first_face_row = (row + idx) % kTileSize / kFaceSize * 2 * kFaceSize + (row + idx) % kFaceSize;
+    for (std::int64_t block = 0; block * kInt8Group < cols_; ++block) {
       const std::uint8_t* here = tile + block / 2 * tile_bytes(dtype_);
-      const std::int64_t face_row = first + block % 2 * kFaceSize;
-      *scales++ = magnitude_unit(here[face_row], bits);
-      const std::uint8_t* codes = here + kExponentBytesPerTile + face_row * kFaceSize * (eight ? 2 : 1) / 2;
-      for (std::int64_t col = 0; col < kFaceSize; ++col) {
-        const int code = eight ? codes[col] : (codes[col / 2] >> (col % 2 * 4)) & 0x0F;
-        const int magnitude = code & ((1 << bits) - 1);
-        *magnitudes++ = static_cast<std::int8_t>(code >> bits != 0 ? -magnitude : magnitude);
-      }
+      const std::int64_t face_row = first_face_row + block % 2 * kFaceSize;
+      const Magnitudes source = read_block(here[face_row], here + kExponentBytesPerTile + face_row * code_bytes, dtype_);
+      const std::int64_t target = (idx / kInt8Group * num_blocks + block) * kInt8Group;
+      scales[target + idx % kInt8Group] = source.scale;
+      std::int16_t* out = magnitudes + target * kInt8Group + idx % kInt8Group * 2;
+      const std::int64_t used = std::min(kInt8Group, cols_ - block * kInt8Group);
+      for (std::int64_t col = 0; col < used; ++col) out[col / 2 * 2 * kInt8Group + col % 2] = source.values[col];
     }
-    const std::int64_t padding = padded_cols_ - cols_;
-    std::fill(magnitudes - padding, magnitudes, std::int8_t{0});
   }
 }
 

@@ -2,7 +2,6 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "tensor/tensor.hpp"
 
@@ -11,6 +10,7 @@ namespace meshseek::cpu {
 /// A stack of matrices [.., rows, cols] in any dtype and layout, decoded a few rows at a time.
 class WeightMatrix {
  public:
+  /// \throws ShapeError when the weight is no matrix, not loaded or of an integer type
   explicit WeightMatrix(const Tensor& weight);
 
   std::int64_t num_matrices() const { return num_matrices_; }
@@ -22,8 +22,9 @@ class WeightMatrix {
 
   /// Decodes `count` rows from `row` of one matrix into out [count, padded_cols], zeros beyond cols; rounded to bf16 when asked.
   void decode_rows(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, bool as_bf16, float* out) const;
-  /// Block-float only: signed magnitudes [count, padded_cols] and one scale per 16 of them [count, padded_cols / 16].
-  void decode_magnitudes(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, std::int8_t* magnitudes, float* scales) const;
+  /// Block-float only: signed magnitudes and scales of `count` rows from `row` (a multiple of 16) in the order of Int8Block; rows beyond `count` and
+  /// columns beyond cols are zeros. Blocks whose values decode to zero have zero magnitudes; a block that holds Inf or NaN has scale NaN.
+  void decode_magnitudes(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, std::int16_t* magnitudes, float* scales) const;
 
  private:
   const std::byte* tile_row(std::int64_t matrix_idx, std::int64_t row) const;

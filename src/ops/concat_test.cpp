@@ -1,0 +1,83 @@
+#include "ops/concat.hpp"
+
+#include <fmt/format.h>
+
+#include "ops/test_tensors.hpp"
+
+namespace meshseek {
+namespace {
+
+using namespace testing;
+using ::testing::ElementsAre;
+
+Tensor counting(const Shape& shape, Device& device, DataType dtype = DataType::float32) {
+  std::vector<float> values(static_cast<std::size_t>(volume(shape)));
+  for (std::size_t idx = 0; idx < values.size(); ++idx) values[idx] = static_cast<float>(idx);
+  return activation(values, shape, device, dtype);
+}
+
+TEST(Concat, PutsTheColumnsOfBBehindThoseOfA) {
+  Device device(1);
+  for (const DataType dtype : {DataType::float32, DataType::bfloat16}) {
+    const Tensor y = concat(counting({2, 1, 2}, device, dtype), counting({2, 1, 1}, device, dtype), {});
+    EXPECT_EQ(y.shape(), (Shape{2, 1, 3}));
+    EXPECT_EQ(y.dtype(), dtype);
+    EXPECT_THAT(to_float_vector(y), ElementsAre(0, 1, 0, 2, 3, 1));
+  }
+}
+
+TEST(Concat, RefusesWhatCannotBeJoined) {
+  Device device(1);
+  const Tensor a = counting({2, 3}, device);
+  EXPECT_EQ(message_of<ShapeError>([&] {
+              concat(a, counting({3, 3}, device), {});
+            }),
+            "[concat] a is [2, 3] float32 but b is [3, 3] float32; expected equal types and outer dimensions");
+  EXPECT_EQ(message_of<ShapeError>([&] {
+              concat(a, counting({2, 3}, device, DataType::bfloat16), {});
+            }),
+            "[concat] a is [2, 3] float32 but b is [2, 3] bfloat16; expected equal types and outer dimensions");
+  EXPECT_EQ(message_of<ConfigError>([&] { concat(a, a, {.dim = 0}); }), "[concat] dim is 0; expected -1, the last dimension");
+  EXPECT_EQ(message_of<ShapeError>([&] { concat(a, Tensor::empty({}, DataType::float32, &device), {}); }),
+            "[concat] the input is [] float32 ROW_MAJOR; expected ROW_MAJOR rows of float32 or bfloat16");
+}
+
+TEST(SliceColumns, CopiesTheColumnsAsked) {
+  Device device(1);
+  EXPECT_THAT(to_float_vector(slice_columns(counting({2, 4}, device), 1, 3)), ElementsAre(1, 2, 5, 6));
+  EXPECT_THAT(to_float_vector(slice_columns(counting({2, 1, 3}, device, DataType::bfloat16), 2, 3)), ElementsAre(2, 5));
+  for (const auto& [begin, end] : {std::pair{-1, 2}, {2, 2}, {3, 1}, {0, 5}}) {
+    EXPECT_EQ(message_of<ShapeError>([&] {
+                slice_columns(counting({2, 4}, device), begin, end);
+              }),
+              fmt::format("[slice_columns] columns {} to {} of [2, 4] do not exist; expected 0 <= begin < end <= 4", begin, end));
+  }
+}
+
+TEST(TakeRows, CopiesRowsInAnyOrderAndRepeatsThem) {
+  Device device(1);
+  const Tensor x = counting({3, 1, 2}, device);
+  const Tensor y = take_rows(x, std::vector<std::int64_t>{2, 0, 2});
+  EXPECT_EQ(y.shape(), (Shape{3, 1, 2}));
+  EXPECT_THAT(to_float_vector(y), ElementsAre(4, 5, 0, 1, 4, 5));
+  EXPECT_EQ(take_rows(x, {}).shape(), (Shape{0, 1, 2}));
+}
+
+TEST(TakeRows, RefusesRowsAndTensorsThatDoNotExist) {
+  Device device(1);
+  Tensor x = counting({3, 2}, device);
+  EXPECT_EQ(message_of<ShapeError>([&] { take_rows(x, std::vector<std::int64_t>{3}); }),
+            "[take_rows] row 3 of [3, 2] does not exist; expected 0 to 2");
+  EXPECT_EQ(message_of<ShapeError>([&] { take_rows(x, std::vector<std::int64_t>{-1}); }),
+            "[take_rows] row -1 of [3, 2] does not exist; expected 0 to 2");
+  x.deallocate();
+  EXPECT_EQ(message_of<ShapeError>([&] { take_rows(x, std::vector<std::int64_t>{0}); }),
+            "[take_rows] the input is [3, 2] float32 ROW_MAJOR, deallocated; expected ROW_MAJOR rows of float32 or bfloat16");
+  EXPECT_EQ(message_of<ShapeError>([&] {
+              take_rows(Tensor::zeros({3, 2}, DataType::int32, &device), {});
+            }),
+            "[take_rows] the input is [3, 2] int32 ROW_MAJOR; expected ROW_MAJOR rows of float32 or bfloat16");
+}
+
+}  // namespace
+}  // namespace meshseek

@@ -1,0 +1,110 @@
+#include "ops/cpu/weight_block.hpp"
+
+#include <cmath>
+
+#include "ops/cpu/activations.hpp"
+#include "ops/cpu/kernels.hpp"
+#include "ops/test_tensors.hpp"
+#include "tensor/block_float.hpp"
+
+namespace meshseek::cpu {
+namespace {
+
+using namespace meshseek::testing;
+
+TEST(WeightMatrix, DecodesAnyRowsOfAnyMatrixAsTheTensorHoldsThem) {
+  constexpr std::int64_t kMatrices = 2, kRows = 45, kCols = 39;
+  const Shape shape = {kMatrices, kRows, kCols};
+  for (const Layout layout : {Layout::row_major, Layout::tile}) {
+    for (const DataType dtype : {DataType::float32, DataType::bfloat16, DataType::bfloat8_b, DataType::bfloat4_b}) {
+      if (is_block_float(dtype) && layout == Layout::row_major) continue;
+      const Tensor tensor = make_tensor(random_values(volume(shape), 1), shape, dtype, layout);
+      const std::vector<float> values = to_float_vector(tensor);
+      const WeightMatrix weight(tensor);
+      ASSERT_EQ(weight.padded_cols(), 64);
+      for (const std::int64_t row : {0, 13, 31, 32, 40}) {
+        std::vector<float> decoded(5 * 64, -1.0F);
+        weight.decode_rows(1, row, 5, false, decoded.data());
+        for (std::int64_t idx = 0; idx < 5 * 64; ++idx) {
+          const std::int64_t col = idx % 64;
+          const float expected = col < kCols ? values[static_cast<std::size_t>((kRows + row + idx / 64) * kCols + col)] : 0.0F;
+          ASSERT_EQ(decoded[static_cast<std::size_t>(idx)], expected) << to_string(dtype) << " " << to_string(layout);
+        }
+      }
+    }
+  }
+}
+
+TEST(WeightMatrix, MagnitudesTimesScalesAreTheDecodedValues) {
+  constexpr std::int64_t kRows = 45, kCols = 39;
+  for (const DataType dtype : {DataType::bfloat8_b, DataType::bfloat4_b}) {
+    const Shape shape = {kRows, kCols};
+    const auto bytes = std::make_shared<std::vector<std::byte>>(encode(random_values(kRows * kCols, 2), shape, dtype, Layout::tile, 2.0F));
+    const Tensor tensor(shape, dtype, Layout::tile, *bytes, bytes);  // its padding is 2, not 0
+    const std::vector<float> values = to_float_vector(tensor);
+    const WeightMatrix weight(tensor);
+    for (const auto& [row, count] : {std::pair<std::int64_t, std::int64_t>{0, 32}, {32, 13}}) {
+      std::vector<std::int16_t> magnitudes(32 * 64, 99);
+      std::vector<float> scales(32 * 4, 99.0F);
+      weight.decode_magnitudes(0, row, count, magnitudes.data(), scales.data());
+      const std::int64_t groups = ceil_div(count, kInt8Group);
+      for (std::int64_t idx = 0; idx < groups * 16 * 64; ++idx) {
+        const std::int64_t line = idx / 64, col = idx % 64;
+        const std::int64_t block = line / 16 * 4 + col / 16;
+        const float value =
+            static_cast<float>(magnitudes[static_cast<std::size_t>(block * 256 + col % 16 / 2 * 32 + line % 16 * 2 + col % 2)]) *
+            scales[static_cast<std::size_t>(block * 16 + line % 16)];
+        const float expected = line < count && col < kCols ? values[static_cast<std::size_t>((row + line) * kCols + col)] : 0.0F;
+        ASSERT_EQ(value, expected) << to_string(dtype) << " row " << row + line << " col " << col;
+      }
+    }
+  }
+}
+
+TEST(WeightMatrix, EveryExponentAndCodeMeansWhatTheTileDecoderSays) {
+  for (const DataType dtype : {DataType::bfloat8_b, DataType::bfloat4_b}) {
+    const int bits = dtype == DataType::bfloat8_b ? 7 : 3;
+    auto tile = std::make_shared<std::vector<std::byte>>(static_cast<std::size_t>(tile_bytes(dtype)));
+    for (std::size_t idx = kExponentBytesPerTile; idx < tile->size(); ++idx) (*tile)[idx] = static_cast<std::byte>(idx * 7);
+    for (int exponent = 0; exponent < 255; ++exponent) {
+      std::fill_n(tile->begin(), kExponentBytesPerTile, static_cast<std::byte>(exponent));
+      const Tensor tensor({32, 32}, dtype, Layout::tile, *tile, tile);
+      std::vector<std::int16_t> magnitudes(32 * 32);
+      std::vector<float> scales(32 * 2);
+      WeightMatrix(tensor).decode_magnitudes(0, 0, 32, magnitudes.data(), scales.data());
+      const std::vector<float> values = to_float_vector(tensor);
+      for (std::size_t idx = 0; idx < values.size(); ++idx) {
+        const std::size_t line = idx / 32, col = idx % 32;
+        const std::size_t block = line / 16 * 2 + col / 16;
+        const float value =
+            static_cast<float>(magnitudes[block * 256 + col % 16 / 2 * 32 + line % 16 * 2 + col % 2]) * scales[block * 16 + line % 16];
+        ASSERT_EQ(value, exponent < bits ? 0.0F : values[idx]) << to_string(dtype) << " exponent " << exponent;
+        ASSERT_TRUE(exponent >= bits || std::abs(values[idx]) < 0x1p-119F);  // what is lost
+      }
+    }
+  }
+}
+
+TEST(Activations, ArePreparedForEachFidelityAndPaddedWithZeros) {
+  Device device(2);
+  const Tensor x = random_activation({40, 35}, 3, device);
+  const Activations exact(x, 35, MathFidelity::HiFi4, device.team());
+  const Activations rounded(x, 35, MathFidelity::HiFi2, device.team());
+  const Activations codes(x, 35, MathFidelity::LoFi, device.team());
+  ASSERT_EQ(exact.padded_cols(), 64);
+  ASSERT_EQ(exact.num_rows(), 40);
+  for (std::int64_t row = 0; row < 40; ++row) {
+    for (std::int64_t col = 0; col < 64; ++col) {
+      const float value = col < 35 ? x.data<float>()[static_cast<std::size_t>(row * 35 + col)] : 0.0F;
+      ASSERT_EQ(exact.floats(row)[col], value);
+      ASSERT_EQ(rounded.floats(row)[col], round_to_bf16(value));
+      const float scale = codes.scales(row)[col / 16];
+      ASSERT_EQ(codes.floats(row)[col], static_cast<float>(codes.codes(row)[col]) * scale);
+      ASSERT_LE(std::abs(codes.floats(row)[col] - value), 0.50001F * scale);
+      ASSERT_LE(std::abs(codes.codes(row)[col]), 127);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace meshseek::cpu

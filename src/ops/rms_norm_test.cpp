@@ -1,0 +1,92 @@
+#include "ops/rms_norm.hpp"
+
+#include <cmath>
+
+#include "ops/test_tensors.hpp"
+#include "reference/goldens.hpp"
+#include "reference/norm.hpp"
+
+namespace meshseek {
+namespace {
+
+using namespace testing;
+
+const Path kUnitGoldens = Path(MESHSEEK_SOURCE_DIR) / "tests" / "data" / "unit" / "unit.safetensors";
+
+/// Largest relative difference; values that should be zero must be.
+double worst_relative(std::span<const float> actual, std::span<const double> expected) {
+  double worst = 0.0;
+  for (std::size_t idx = 0; idx < expected.size(); ++idx) {
+    if (expected[idx] == 0.0 && actual[idx] == 0.0F) continue;
+    worst = std::max(worst, std::abs(double{actual[idx]} - expected[idx]) / std::abs(expected[idx]));
+  }
+  return worst;
+}
+
+TEST(RmsNorm, AgreesWithTheGoldensForBothEpsilonsAndNoticesAnExchange) {
+  const reference::Goldens goldens(kUnitGoldens);
+  Device device(2);
+  const Shape shape = goldens.shape("rms_norm.x");
+  const Tensor x = activation(goldens.floats("rms_norm.x"), shape, device);
+  RmsNormConfig cfg = {.weight = weight_slot(goldens.floats("rms_norm.weight"), {shape[1]}), .dtype = DataType::float32};
+  for (const auto& [epsilon, name, other] :
+       {std::tuple{1e-6, "rms_norm.eps_1e-6", "rms_norm.eps_1e-5"}, {1e-5, "rms_norm.eps_1e-5", "rms_norm.eps_1e-6"}}) {
+    cfg.epsilon = epsilon;
+    const std::vector<float> y = to_float_vector(rms_norm(x, cfg));
+    EXPECT_EQ(y.size(), goldens.doubles(name).size());
+    EXPECT_LE(worst_relative(y, goldens.doubles(name)), 1e-6);
+    EXPECT_GT(worst_relative(y, goldens.doubles(other)), 1e-3);
+  }
+}
+
+TEST(RmsNorm, AgreesWithTheReferenceForEveryTypeAndRank) {
+  Device device(2);
+  for (const DataType dtype : {DataType::float32, DataType::bfloat16}) {
+    for (const DataType weight_dtype : {DataType::float32, DataType::bfloat16}) {
+      const Tensor x = random_activation({3, 5, 33}, 1, device, dtype);
+      const RmsNormConfig cfg = {.weight = weight_slot(random_values(33, 2), {33}, weight_dtype), .dtype = DataType::float32};
+      const std::vector<float> x_values = to_float_vector(x);
+      const Tensor y = rms_norm(x, cfg);
+      ASSERT_EQ(y.shape(), x.shape());
+      for (std::size_t row = 0; row < 15; ++row) {
+        const auto expected =
+            reference::rms_norm(std::span(x_values).subspan(row * 33, 33), to_float_vector(cfg.weight.tensor), cfg.epsilon);
+        EXPECT_LE(worst_relative(y.data<float>().subspan(row * 33, 33), expected), 1e-6);
+      }
+    }
+  }
+}
+
+TEST(RmsNorm, RoundsTheProductOnce) {
+  Device device(1);
+  const Tensor x = random_activation({4, 40}, 3, device, DataType::bfloat16);
+  RmsNormConfig cfg = {.weight = weight_slot(random_values(40, 4), {40}), .dtype = DataType::float32};
+  const std::vector<float> exact = to_float_vector(rms_norm(x, cfg));
+  cfg.dtype = DataType::bfloat16;
+  const Tensor y = rms_norm(x, cfg);
+  ASSERT_EQ(y.dtype(), DataType::bfloat16);
+  for (std::size_t idx = 0; idx < exact.size(); ++idx) EXPECT_EQ(y.data<bf16>()[idx], to_bf16(exact[idx]));
+}
+
+TEST(RmsNorm, SurvivesValuesWhoseSquaresOverflowFloat32) {
+  Device device(1);
+  const RmsNormConfig cfg = {.weight = weight_slot(std::vector<float>(4, 1.0F), {4}), .dtype = DataType::float32};
+  const std::vector<float> y = to_float_vector(rms_norm(activation(std::vector<float>{3e30F, -3e30F, 3e30F, 3e30F}, {1, 4}, device), cfg));
+  EXPECT_THAT(y, ::testing::Pointwise(::testing::FloatNear(1e-6F), {1.0F, -1.0F, 1.0F, 1.0F}));
+}
+
+TEST(RmsNorm, NamesBothShapesWhenTheWeightDoesNotFit) {
+  Device device(1);
+  const RmsNormConfig cfg = {.weight = weight_slot(random_values(5, 1), {5})};
+  EXPECT_EQ(message_of<ShapeError>([&] {
+              rms_norm(random_activation({2, 4}, 1, device), cfg);
+            }),
+            "[rms_norm] x is [2, 4] but the weight is [5]; expected [4]");
+  EXPECT_EQ(message_of<ShapeError>([&] {
+              rms_norm(random_activation({2, 1}, 1, device), RmsNormConfig{});
+            }),
+            "[rms_norm] x is [2, 1] but the weight is []; expected [1]");
+}
+
+}  // namespace
+}  // namespace meshseek
