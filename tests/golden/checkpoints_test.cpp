@@ -3,8 +3,9 @@
 
 #include <algorithm>
 
-#include "config/tree.hpp"
+#include "base/error.hpp"
 #include "base/file.hpp"
+#include "config/tree.hpp"
 #include "ops/softmax.hpp"
 #include "tests/support/engine.hpp"
 
@@ -206,6 +207,20 @@ INSTANTIATE_TEST_SUITE_P(Families, Checkpoint,
                            return name;
                          });
 
+TEST(OperatorLog, ShowsThatPrefillIsNaiveAndDecodeAbsorbed) {
+  Engine engine(testing::data_folder() / "checkpoints" / "v2lite-tiny");
+  std::vector<std::string> attentions;
+  engine.runner().device().set_observer([&](const OpRecord& record) {
+    if (record.op.starts_with("flash_mla")) attentions.push_back(std::string(record.op) + " " + record.detail.substr(0, record.detail.find(' ')));
+  });
+  const std::int64_t ids[] = {3, 4};
+  engine.runner().prefill(ids, Model::Logits::last);
+  engine.runner().decode(5);
+  const std::vector<std::string> expected = {"flash_mla_prefill naive",   "flash_mla_prefill naive",   "flash_mla_prefill naive",
+                                             "flash_mla_decode absorbed", "flash_mla_decode absorbed", "flash_mla_decode absorbed"};
+  EXPECT_EQ(attentions, expected);
+}
+
 class MtpCheckpoint : public Checkpoint {};
 
 TEST_P(MtpCheckpoint, LogitsEqualTheGoldensForBothHiddenSources) {
@@ -226,6 +241,14 @@ TEST_P(MtpCheckpoint, LogitsEqualTheGoldensForBothHiddenSources) {
       expect_close(mtp.h.data<float>(), golden.floats(name + "_hidden_7"), name);
     }
   }
+}
+
+TEST_P(MtpCheckpoint, AContextThatIsExactlyFullStillHasMtpLogits) {
+  const std::vector<std::int64_t> ids = golden().integers("ids_7");
+  Engine engine(folder(), {.max_tokens = 7});
+  const auto main = engine.runner().prefill(ids, Model::Logits::none);
+  EXPECT_EQ(engine.runner().mtp(main, ids).logits.dim(0), 6);
+  EXPECT_THROW(engine.runner().decode(3), Error);
 }
 
 TEST_P(MtpCheckpoint, TheDefaultHiddenSourceIsPostNorm) {

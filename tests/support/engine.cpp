@@ -12,7 +12,7 @@ Engine::Engine(const Path& checkpoint, const EngineOptions& options) : store_(fo
   std::vector<std::string> prefill_sets = options.sets;
   prefill_sets.insert(prefill_sets.end(), options.prefill_sets.begin(), options.prefill_sets.end());
   runner_ = std::make_unique<Runner>(store_, configure(Mode::prefill, prefill_sets), configure(Mode::decode, options.sets),
-                                     RunnerOptions{.num_threads = options.num_threads});
+                                     RunnerOptions{.num_threads = options.num_threads, .max_tokens = options.max_tokens});
 }
 
 std::vector<std::string> exact_arithmetic() { return {"model.**.math_fidelity=HiFi4", "model.**.dtype=float32"}; }
