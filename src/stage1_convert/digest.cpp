@@ -1,27 +1,15 @@
 #include <fmt/format.h>
-#include <openssl/evp.h>
 
 #include <chrono>
 #include <filesystem>
-#include <memory>
-#include <vector>
 
-#include "base/error.hpp"
 #include "base/file.hpp"
+#include "base/sha256.hpp"
 #include "hf/state_dict.hpp"
 #include "stage1_convert/convert.hpp"
 
 namespace meshseek {
 namespace {
-
-std::string sha256_hex(std::string_view text) {
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned int length = 0;
-  if (EVP_Digest(text.data(), text.size(), digest, &length, EVP_sha256(), nullptr) != 1) throw Error("[digest] SHA-256 is not available in OpenSSL");
-  std::string hex;
-  for (unsigned int byte_idx = 0; byte_idx < length; ++byte_idx) hex += fmt::format("{:02x}", digest[byte_idx]);
-  return hex;
-}
 
 /// Name, size and modification time: enough to notice a changed file without reading gigabytes.
 std::string file_identity(const Path& path) {
