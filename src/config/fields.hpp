@@ -18,25 +18,12 @@
 #include <type_traits>
 #include <utility>
 
+#include "base/field.hpp"
+
 namespace meshseek {
 
 // Versions of clang-format disagree about pointers to members and about requires.
 // clang-format off
-
-/// One member of a config struct: its name in JSON, where it lies, and one line of help.
-template <class Struct, class Member>
-struct Field {
-  using member_type = Member;
-
-  std::string_view name = {};
-  Member Struct::*member = nullptr;
-  std::string_view help = {};
-};
-
-template <class Struct, class Member>
-constexpr Field<Struct, Member> field(std::string_view name, Member Struct::*member, std::string_view help) {
-  return {name, member, help};
-}
 
 /// A struct with a fields() list.
 template <class T>
@@ -61,6 +48,12 @@ concept NamedEnum = std::is_enum_v<T> && requires(T value) {
 };
 
 // clang-format on
+
+/// A field of an operator config that is empty while a rule makes its value from run-time sizes; `rule` is the field that holds the rule's parameters.
+struct DynamicField {
+  std::string_view name = {};
+  std::string_view rule = {};
+};
 
 template <class T>
 struct IsOptional : std::false_type {};

@@ -1,11 +1,15 @@
-/// A device at run time: a thread team and an observer of the operators that run on it.
+/// A device at run time: a thread team, its fast memory, and an observer of the operators that run on it.
 #pragma once
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "base/thread_team.hpp"
+#include "mesh/l1_arena.hpp"
+#include "mesh/mesh_device.hpp"
 #include "tensor/tensor.hpp"
 
 namespace meshseek {
@@ -14,14 +18,24 @@ namespace meshseek {
 struct OpRecord {
   std::string_view op;  ///< "linear", "flash_mla_prefill", ...
   std::string detail;   ///< shapes and the kernel or form that ran
+  std::string plan;     ///< how the config cut the work up; empty for operators that have no choice
 };
 
 class Device {
  public:
-  /// \param num_threads 0: one per usable core
-  explicit Device(std::size_t num_threads = 0) : team_(num_threads) {}
+  /// \param num_threads 0: one per usable core; \param l2_bytes per core, 0: as probed
+  explicit Device(std::size_t num_threads = 0, std::int64_t l2_bytes = 0)
+      : team_(num_threads), description_(describe(team_.size(), l2_bytes)), l1_(static_cast<std::size_t>(description_.num_cores * description_.l2_bytes)) {}
 
   ThreadTeam& team() { return team_; }
+  /// As stage 2 sees it; num_cores is the size of the team.
+  const DeviceDescription& description() const { return description_; }
+
+  /// Memory of activations with buffer_type L1.
+  L1Arena& l1() { return l1_; }
+  /// Bytes of main memory that operators have asked for in all their results so far.
+  std::int64_t dram_bytes_allocated() const { return dram_bytes_allocated_; }
+  void count_dram_bytes(std::int64_t bytes) { dram_bytes_allocated_ += bytes; }
 
   /// Called once per operator, on the calling thread, before it runs. Empty: no log.
   void set_observer(std::function<void(const OpRecord&)> observer) { observer_ = std::move(observer); }
@@ -29,7 +43,12 @@ class Device {
   void observe(const OpRecord& record) const { observer_(record); }
 
  private:
+  static DeviceDescription describe(std::size_t num_threads, std::int64_t l2_bytes);
+
   ThreadTeam team_;
+  DeviceDescription description_;
+  L1Arena l1_;
+  std::atomic<std::int64_t> dram_bytes_allocated_ = 0;
   std::function<void(const OpRecord&)> observer_;
 };
 

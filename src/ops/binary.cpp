@@ -2,42 +2,42 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
 #include <vector>
 
 #include "ops/cpu/rows.hpp"
+#include "ops/memory.hpp"
 #include "ops/operator_log.hpp"
+#include "ops/unary.hpp"
+#include "ops/validate.hpp"
 
 namespace meshseek {
 namespace {
 
-float sigmoid(float x) { return 1.0F / (1.0F + std::exp(-x)); }
-
-void apply(UnaryOpType op, std::vector<float>& values) {
-  for (float& value : values) value = op == UnaryOpType::SILU ? value * sigmoid(value) : sigmoid(value);
-}
-
-/// Combines rows of a and b, prepared by `combine(a_row, b_row)` which leaves the result in a_row.
+/// Combines pieces of rows of a and b by `combine(a_values, b_values)`, which leaves the result in a_values.
 template <class Combine>
-Tensor elementwise(const Tensor& a, const Tensor& b, DataType dtype, std::string_view op, Combine&& combine) {
+Tensor elementwise(const Tensor& a, const Tensor& b, DataType dtype, const MemoryConfig& memory_config, std::string_view op, Combine&& combine) {
   Device& device = device_of(a, op);
-  log_operator(device, op, [&] { return fmt::format("a {} b {}", to_string(a.shape()), to_string(b.shape())); });
   if (a.shape() != b.shape()) {
     throw ShapeError(fmt::format("[{}] a is {} but b is {}; expected equal shapes", op, to_string(a.shape()), to_string(b.shape())));
   }
   const std::int64_t dim = a.dim(-1);
-  Tensor y = Tensor::empty(a.shape(), dtype, &device);
   const cpu::RowReader read_a(a, dim);
   const cpu::RowReader read_b(b, dim);
+  const ShardPlan plan = make_shard_plan(memory_config, read_a.num_rows(), dim, device, op);
+  log_operator(
+      device, op, [&] { return fmt::format("a {} b {}", to_string(a.shape()), to_string(b.shape())); },
+      [&] { return fmt::format("{}, result in {}", to_string(plan), to_string(memory_config)); });
+  Tensor y = make_result(a.shape(), dtype, memory_config, device, op);
   const cpu::RowWriter writer(y, dim);
-  device.team().parallel_for(static_cast<std::size_t>(read_a.num_rows()), 8, [&](std::size_t begin, std::size_t end) {
-    std::vector<float> row_a(static_cast<std::size_t>(dim));
-    std::vector<float> row_b(row_a.size());
-    for (auto row = static_cast<std::int64_t>(begin); row < static_cast<std::int64_t>(end); ++row) {
-      read_a.read(row, row_a.data());
-      read_b.read(row, row_b.data());
-      combine(row_a, row_b);
-      writer.write(row, row_a.data());
+  for_each_piece(plan, device.team(), 8, [&](const Piece& piece) {
+    const std::int64_t count = piece.col_end - piece.col_begin;
+    std::vector<float> a_values(static_cast<std::size_t>(count));
+    std::vector<float> b_values(a_values.size());
+    for (std::int64_t row = piece.row_begin; row < piece.row_end; ++row) {
+      read_a.read_at(row, piece.col_begin, a_values.data(), count);
+      read_b.read_at(row, piece.col_begin, b_values.data(), count);
+      combine(a_values, b_values);
+      writer.write_at(row, piece.col_begin, a_values.data(), count);
     }
   });
   return y;
@@ -46,16 +46,20 @@ Tensor elementwise(const Tensor& a, const Tensor& b, DataType dtype, std::string
 }  // namespace
 
 Tensor mul(const Tensor& a, const Tensor& b, const MulConfig& cfg) {
-  return elementwise(a, b, cfg.dtype.value_or(a.dtype()), "mul", [&](std::vector<float>& row_a, const std::vector<float>& row_b) {
-    for (const UnaryOpType op : cfg.input_tensor_a_activations) apply(op, row_a);
-    for (std::size_t col = 0; col < row_a.size(); ++col) row_a[col] *= row_b[col];
-  });
+  validate(cfg, "mul");
+  const auto combine = [&](std::vector<float>& a_values, const std::vector<float>& b_values) {
+    for (const UnaryOpType op : cfg.input_tensor_a_activations) apply_unary(op, a_values);
+    for (std::size_t col = 0; col < a_values.size(); ++col) a_values[col] *= b_values[col];
+  };
+  return elementwise(a, b, cfg.dtype.value_or(a.dtype()), cfg.memory_config, "mul", combine);
 }
 
 Tensor binary(const Tensor& a, const Tensor& b, const BinaryConfig& cfg) {
-  return elementwise(a, b, cfg.dtype.value_or(a.dtype()), "binary", [](std::vector<float>& row_a, const std::vector<float>& row_b) {
-    for (std::size_t col = 0; col < row_a.size(); ++col) row_a[col] += row_b[col];
-  });
+  validate(cfg, "binary");
+  const auto combine = [](std::vector<float>& a_values, const std::vector<float>& b_values) {
+    for (std::size_t col = 0; col < a_values.size(); ++col) a_values[col] += b_values[col];
+  };
+  return elementwise(a, b, cfg.dtype.value_or(a.dtype()), cfg.memory_config, "binary", combine);
 }
 
 }  // namespace meshseek

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "config/fields.hpp"
+#include "tensor/memory_config.hpp"
 #include "tensor/tensor.hpp"
 
 namespace meshseek {
@@ -38,11 +39,20 @@ constexpr auto enum_names(MathFidelity) {
 
 struct ComputeKernelConfig {
   MathFidelity math_fidelity = MathFidelity::HiFi2;
+  bool fp32_dest_acc_en = true;  ///< false is refused: there is no other accumulator
 
   static constexpr auto fields() {
-    return std::tuple{field("math_fidelity", &ComputeKernelConfig::math_fidelity, "LoFi, HiFi2 or HiFi4: exactness of the products")};
+    return std::tuple{field("math_fidelity", &ComputeKernelConfig::math_fidelity,
+                            "HiFi4: float32 products; HiFi2: bf16 x bf16; LoFi: int8 activations x block mantissas, block-float weights only"),
+                      field("fp32_dest_acc_en", &ComputeKernelConfig::fp32_dest_acc_en, "sums are float32; only true exists")};
   }
 };
+
+/// Functions of one value, applied before or after another operator.
+enum class UnaryOpType : std::uint8_t { SILU, SIGMOID };
+constexpr auto enum_names(UnaryOpType) {
+  return std::array<std::pair<UnaryOpType, std::string_view>, 2>{{{UnaryOpType::SILU, "SILU"}, {UnaryOpType::SIGMOID, "SIGMOID"}}};
+}
 
 /// The element type of an operator's result when its config does not say: float32 for HiFi4, bfloat16 otherwise.
 constexpr DataType activation_dtype(const ComputeKernelConfig& compute) {

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "ops/memory.hpp"
 #include "ops/operator_log.hpp"
 
 namespace meshseek {
@@ -73,13 +74,13 @@ Tensor slice_columns(const Tensor& x, std::int64_t begin, std::int64_t end) {
   return y;
 }
 
-Tensor take_rows(const Tensor& x, std::span<const std::int64_t> rows) {
+Tensor take_rows(const Tensor& x, std::span<const std::int64_t> rows, const MemoryConfig& memory_config) {
   Device& device = device_of(x, "take_rows");
   log_operator(device, "take_rows", [&] { return fmt::format("x {} rows {}", to_string(x.shape()), rows.size()); });
   check(x, "take_rows");
   Shape shape = x.shape();
   shape.front() = static_cast<std::int64_t>(rows.size());
-  Tensor y = Tensor::empty(shape, x.dtype(), &device);
+  Tensor y = make_result(shape, x.dtype(), memory_config, device, "take_rows");
   const std::size_t bytes_a_row = x.dim(0) == 0 ? 0 : x.bytes().size() / static_cast<std::size_t>(x.dim(0));
   std::byte* out = bytes_of(y);
   for (const std::int64_t row : rows) {

@@ -14,6 +14,6 @@ Tensor concat(const Tensor& a, const Tensor& b, const ConcatConfig& cfg);
 Tensor slice_columns(const Tensor& x, std::int64_t begin, std::int64_t end);
 
 /// Rows of a [T, ..] tensor by index, copied.
-Tensor take_rows(const Tensor& x, std::span<const std::int64_t> rows);
+Tensor take_rows(const Tensor& x, std::span<const std::int64_t> rows, const MemoryConfig& memory_config = {});
 
 }  // namespace meshseek

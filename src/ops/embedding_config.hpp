@@ -9,10 +9,12 @@ struct EmbeddingConfig {
 
   WeightSlot weight = {};               ///< [vocab_size, hidden_size]
   DataType dtype = DataType::float32;  ///< of the result
+  MemoryConfig memory_config = {};  ///< of the result
 
   static constexpr auto fields() {
     return std::tuple{field("weight", &EmbeddingConfig::weight, "the table"),
-                      field("dtype", &EmbeddingConfig::dtype, "element type of the result: float32 or bfloat16")};
+                      field("dtype", &EmbeddingConfig::dtype, "element type of the result: float32 or bfloat16"),
+                      field("memory_config", &EmbeddingConfig::memory_config, "where the result lies and which core computes what")};
   }
 };
 

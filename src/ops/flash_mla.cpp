@@ -7,7 +7,9 @@
 
 #include "ops/cpu/attention.hpp"
 #include "ops/cpu/rows.hpp"
+#include "ops/memory.hpp"
 #include "ops/operator_log.hpp"
+#include "ops/validate.hpp"
 
 namespace meshseek {
 namespace {
@@ -90,14 +92,17 @@ void check_cache(const LatentCache& cache, std::int64_t num_queries, std::string
 
 Tensor flash_mla_prefill(const Tensor& q, const Tensor& k_nope, const Tensor& v, const LatentCache& cache, const FlashMlaConfig& cfg) {
   Device& device = device_of(q, "flash_mla_prefill");
-  log_operator(device, "flash_mla_prefill", [&] { return fmt::format("naive q {} context {}", to_string(q.shape()), cache.num_tokens); });
+  log_operator(
+      device, "flash_mla_prefill", [&] { return fmt::format("naive q {} context {}", to_string(q.shape()), cache.num_tokens); },
+      [&] { return fmt::format("naive, result in {}", to_string(cfg.memory_config)); });
+  validate(cfg, "flash_mla_prefill");
   check_form(cfg, MlaForm::naive, "flash_mla_prefill");
   check_cache(cache, q.dim(0), "flash_mla_prefill");
   check_prefill(q, k_nope, v, cache);
   const std::int64_t num_queries = q.dim(0);
   const std::int64_t heads = q.dim(1);
   const std::int64_t v_dim = v.dim(2);
-  Tensor y = Tensor::empty({num_queries, heads, v_dim}, cfg.dtype, &device);  // [T, n, dv]
+  Tensor y = make_result({num_queries, heads, v_dim}, cfg.dtype, cfg.memory_config, device, "flash_mla_prefill");  // [T, n, dv]
   const cpu::RowReader read_q(q, q.dim(2));
   const cpu::RowWriter writer(y, v_dim);
   const std::int64_t batches = ceil_div(num_queries, cpu::Queries::kMax);
@@ -122,8 +127,10 @@ Tensor flash_mla_prefill(const Tensor& q, const Tensor& k_nope, const Tensor& v,
 
 Tensor flash_mla_decode(const Tensor& q_latent, const Tensor& q, const LatentCache& cache, const FlashMlaConfig& cfg) {
   Device& device = device_of(q_latent, "flash_mla_decode");
-  log_operator(device, "flash_mla_decode",
-               [&] { return fmt::format("absorbed q {} context {}", to_string(q_latent.shape()), cache.num_tokens); });
+  log_operator(
+      device, "flash_mla_decode", [&] { return fmt::format("absorbed q {} context {}", to_string(q_latent.shape()), cache.num_tokens); },
+      [&] { return fmt::format("absorbed, result in {}", to_string(cfg.memory_config)); });
+  validate(cfg, "flash_mla_decode");
   check_form(cfg, MlaForm::absorbed, "flash_mla_decode");
   check_cache(cache, q_latent.dim(0), "flash_mla_decode");
   const std::int64_t rank = cache.kv_lora_rank;
@@ -138,7 +145,7 @@ Tensor flash_mla_decode(const Tensor& q_latent, const Tensor& q, const LatentCac
   }
   const std::int64_t num_queries = q.dim(0);
   const std::int64_t heads = q.dim(1);
-  Tensor y = Tensor::empty({num_queries, heads, rank}, cfg.dtype, &device);  // [T, n, r]
+  Tensor y = make_result({num_queries, heads, rank}, cfg.dtype, cfg.memory_config, device, "flash_mla_decode");  // [T, n, r]
   const std::int64_t stride = pad_for_kernels(width);
   const std::vector<float> rows = cache_rows(cache, device.team());
   const cpu::RowReader read_latent(q_latent, rank);

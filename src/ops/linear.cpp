@@ -2,9 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "ops/cpu/matmul.hpp"
+#include "ops/matmul_plan.hpp"
+#include "ops/memory.hpp"
+#include "ops/validate.hpp"
 #include "ops/operator_log.hpp"
 
 namespace meshseek {
@@ -20,6 +24,7 @@ void check(const Tensor& x, const LinearConfig& cfg, std::string_view op) {
         fmt::format("[{}] x is {} but the weight is {} (transpose_b {}): their inner dimensions must agree; is this the right store?", op,
                     to_string(x.shape()), to_string(weight.shape()), cfg.transpose_b));
   }
+  validate(cfg, op);
   if (cfg.compute_kernel_config.math_fidelity == MathFidelity::LoFi && !is_block_float(weight.dtype())) {
     throw ConfigError(fmt::format("[{}] math_fidelity LoFi needs a bfloat8_b or bfloat4_b weight but {} is {}; set HiFi2", op,
                                   to_string(weight.shape()), to_string(weight.dtype())));
@@ -40,19 +45,31 @@ Tensor multiply(const Tensor& x, const LinearConfig& cfg, std::span<const cpu::R
   Device& device = device_of(x, op);
   const MathFidelity fidelity = cfg.compute_kernel_config.math_fidelity;
   const Tensor& weight = cfg.input_tensor_b.tensor;
-  log_operator(device, op, [&] {
-    return fmt::format("x {} weight {} {} {}{}", to_string(x.shape()), to_string(weight.shape()), to_string(weight.dtype()),
-                       enum_name(fidelity), cfg.transpose_b ? "" : " plain");
-  });
-  Tensor y = Tensor::empty(std::move(shape), cfg.dtype.value_or(activation_dtype(cfg.compute_kernel_config)), &device);
+  std::int64_t num_rows = 0;   // of all matrices together
+  std::int64_t most_rows = 0;  // of one matrix
+  for (const cpu::RowGroup& group : groups) {
+    num_rows += group.count;
+    most_rows = std::max(most_rows, group.count);
+  }
+  MatmulSizes sizes = {.m = num_rows, .k = in_features(cfg), .n = out_features(cfg), .num_matrices = static_cast<std::int64_t>(groups.size())};
+  const MatmulProgramConfig program = resolve_program(cfg, sizes, device.description());
+  sizes.m = most_rows;
+  const MatmulPlan plan = make_matmul_plan(program, sizes, op);
+  check_shards(cfg.memory_config, plan, op);
+  log_operator(
+      device, op,
+      [&] {
+        return fmt::format("x {} weight {} {} {}{}", to_string(x.shape()), to_string(weight.shape()), to_string(weight.dtype()),
+                           enum_name(fidelity), cfg.transpose_b ? "" : " plain");
+      },
+      [&] { return fmt::format("{}, result in {}", to_string(plan), to_string(cfg.memory_config)); });
+  Tensor y = make_result(std::move(shape), cfg.dtype.value_or(activation_dtype(cfg.compute_kernel_config)), cfg.memory_config, device, op);
   const cpu::Activations activations(x, in_features(cfg), fidelity, device.team());
   const cpu::WeightMatrix matrix(weight);
   const std::vector<float> bias = bias_values(cfg);
-  const cpu::MatmulProblem problem = {.x = &activations, .weight = &matrix, .groups = groups, .bias = bias, .fidelity = fidelity};
-  if (cfg.transpose_b)
-    cpu::matmul_transposed(problem, y, device.team());
-  else
-    cpu::matmul_plain(problem, y, device.team());
+  const cpu::MatmulProblem problem = {
+      .x = &activations, .weight = &matrix, .groups = groups, .bias = bias, .fidelity = fidelity, .transpose_b = cfg.transpose_b};
+  cpu::matmul(problem, plan, y, device.team());
   return y;
 }
 

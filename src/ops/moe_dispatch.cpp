@@ -6,14 +6,18 @@
 #include "ops/concat.hpp"
 #include "ops/cpu/kernels.hpp"
 #include "ops/cpu/rows.hpp"
+#include "ops/memory.hpp"
 #include "ops/operator_log.hpp"
 #include "ops/router.hpp"
+#include "ops/validate.hpp"
 
 namespace meshseek {
 
-Dispatched moe_dispatch(const Tensor& x, const Routing& routing, std::int64_t num_experts, const MoeDispatchConfig&) {
-  log_operator(device_of(x, "moe_dispatch"), "moe_dispatch",
-               [&] { return fmt::format("x {} to {} experts", to_string(x.shape()), num_experts); });
+Dispatched moe_dispatch(const Tensor& x, const Routing& routing, std::int64_t num_experts, const MoeDispatchConfig& cfg) {
+  log_operator(
+      device_of(x, "moe_dispatch"), "moe_dispatch", [&] { return fmt::format("x {} to {} experts", to_string(x.shape()), num_experts); },
+      [&] { return fmt::format("result in {}", to_string(cfg.memory_config)); });
+  validate(cfg, "moe_dispatch");
   const auto indices = routing.indices.data<std::int32_t>();
   const std::int64_t k = routing.indices.dim(1);
   if (routing.indices.dim(0) != x.dim(0)) {
@@ -37,13 +41,13 @@ Dispatched moe_dispatch(const Tensor& x, const Routing& routing, std::int64_t nu
     result.slots[row] = static_cast<std::int64_t>(slot);
     tokens[row] = static_cast<std::int64_t>(slot) / k;
   }
-  result.rows = take_rows(x, tokens);  // [T * k, hidden]
+  result.rows = take_rows(x, tokens, cfg.memory_config);  // [T * k, hidden]
   return result;
 }
 
 Tensor moe_combine(const Tensor& rows, const Dispatched& dispatched, const Routing& routing, const MoeCombineConfig& cfg) {
   Device& device = device_of(rows, "moe_combine");
-  log_operator(device, "moe_combine", [&] { return fmt::format("rows {}", to_string(rows.shape())); });
+  validate(cfg, "moe_combine");
   const std::int64_t num_tokens = routing.weights.dim(0);
   const std::int64_t k = routing.weights.dim(1);
   const std::int64_t hidden = rows.dim(1);
@@ -55,13 +59,17 @@ Tensor moe_combine(const Tensor& rows, const Dispatched& dispatched, const Routi
   for (std::size_t row = 0; row < dispatched.slots.size(); ++row)
     row_of_slot[static_cast<std::size_t>(dispatched.slots[row])] = static_cast<std::int64_t>(row);
   const auto weights = routing.weights.data<float>();
-  Tensor y = Tensor::empty({num_tokens, hidden}, cfg.dtype, &device);  // [T, hidden]
+  const ShardPlan plan = make_shard_plan(cfg.memory_config, num_tokens, hidden, device, "moe_combine");
+  log_operator(
+      device, "moe_combine", [&] { return fmt::format("rows {}", to_string(rows.shape())); },
+      [&] { return fmt::format("{}, result in {}", to_string(plan), to_string(cfg.memory_config)); });
+  Tensor y = make_result({num_tokens, hidden}, cfg.dtype, cfg.memory_config, device, "moe_combine");  // [T, hidden]
   const cpu::RowReader reader(rows, hidden);
   const cpu::RowWriter writer(y, hidden);
-  device.team().parallel_for(static_cast<std::size_t>(num_tokens), 8, [&](std::size_t begin, std::size_t end) {
+  for_each_piece(plan, device.team(), 8, [&](const Piece& piece) {
     std::vector<float> line(static_cast<std::size_t>(hidden));
     std::vector<float> sum(line.size());
-    for (auto token = static_cast<std::int64_t>(begin); token < static_cast<std::int64_t>(end); ++token) {
+    for (std::int64_t token = piece.row_begin; token < piece.row_end; ++token) {
       std::fill(sum.begin(), sum.end(), 0.0F);
       for (std::int64_t slot = token * k; slot < (token + 1) * k; ++slot) {
         reader.read(row_of_slot[static_cast<std::size_t>(slot)], line.data());

@@ -14,10 +14,14 @@ inline Device& device_of(const Tensor& x, std::string_view op) {
   return *x.device();
 }
 
-/// Reports one operator to the device's observer. `detail` is called only when someone listens.
+/// Reports one operator to the device's observer. `detail` and `plan` are called only when someone listens.
 template <class Detail>
 void log_operator(const Device& device, std::string_view op, Detail&& detail) {
-  if (device.is_observed()) device.observe({op, detail()});
+  if (device.is_observed()) device.observe({op, detail(), {}});
+}
+template <class Detail, class Plan>
+void log_operator(const Device& device, std::string_view op, Detail&& detail, Plan&& plan) {
+  if (device.is_observed()) device.observe({op, detail(), plan()});
 }
 
 }  // namespace meshseek

@@ -6,25 +6,31 @@
 #include <vector>
 
 #include "ops/cpu/rows.hpp"
+#include "ops/memory.hpp"
 #include "ops/operator_log.hpp"
+#include "ops/validate.hpp"
 
 namespace meshseek {
 
 Tensor rms_norm(const Tensor& x, const RmsNormConfig& cfg) {
   Device& device = device_of(x, "rms_norm");
-  log_operator(device, "rms_norm", [&] { return fmt::format("x {} epsilon {}", to_string(x.shape()), cfg.epsilon); });
+  validate(cfg, "rms_norm");
   const std::int64_t dim = x.dim(-1);
   if (cfg.weight.tensor.rank() == 0 || cfg.weight.tensor.volume() != dim) {
     throw ShapeError(fmt::format("[rms_norm] x is {} but the weight is {}; expected [{}]", to_string(x.shape()),
                                  to_string(cfg.weight.tensor.shape()), dim));
   }
   const std::vector<float> weight = to_float_vector(cfg.weight.tensor);
-  Tensor y = Tensor::empty(x.shape(), cfg.dtype, &device);
   const cpu::RowReader reader(x, dim);
+  const ShardPlan plan = make_shard_plan(cfg.memory_config, reader.num_rows(), dim, device, "rms_norm");
+  log_operator(
+      device, "rms_norm", [&] { return fmt::format("x {} epsilon {}", to_string(x.shape()), cfg.epsilon); },
+      [&] { return fmt::format("{}, result in {}", to_string(plan), to_string(cfg.memory_config)); });
+  Tensor y = make_result(x.shape(), cfg.dtype, cfg.memory_config, device, "rms_norm");
   const cpu::RowWriter writer(y, dim);
-  device.team().parallel_for(static_cast<std::size_t>(reader.num_rows()), 8, [&](std::size_t begin, std::size_t end) {
+  for_each_piece(plan, device.team(), 8, [&](const Piece& piece) {
     std::vector<float> line(static_cast<std::size_t>(dim));
-    for (auto row = static_cast<std::int64_t>(begin); row < static_cast<std::int64_t>(end); ++row) {
+    for (std::int64_t row = piece.row_begin; row < piece.row_end; ++row) {
       reader.read(row, line.data());
       double squares = 0.0;
       for (const float value : line) squares += static_cast<double>(value) * static_cast<double>(value);

@@ -42,15 +42,24 @@ struct RouterConfig {
 
 struct MoeDispatchConfig {
   static constexpr std::string_view kOp = "MoeDispatch";
-  static constexpr auto fields() { return std::tuple{}; }
+
+  MemoryConfig memory_config = {};  ///< of the gathered rows
+
+  static constexpr auto fields() {
+    return std::tuple{field("memory_config", &MoeDispatchConfig::memory_config, "where the gathered rows lie; INTERLEAVED only")};
+  }
 };
 
 struct MoeCombineConfig {
   static constexpr std::string_view kOp = "MoeCombine";
 
   DataType dtype = DataType::float32;  ///< of the result; sums are float32
+  MemoryConfig memory_config = {};     ///< of the result
 
-  static constexpr auto fields() { return std::tuple{field("dtype", &MoeCombineConfig::dtype, "element type of the result")}; }
+  static constexpr auto fields() {
+    return std::tuple{field("dtype", &MoeCombineConfig::dtype, "element type of the result"),
+                      field("memory_config", &MoeCombineConfig::memory_config, "where the result lies and which core computes what")};
+  }
 };
 
 }  // namespace meshseek

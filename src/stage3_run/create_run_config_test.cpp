@@ -50,7 +50,7 @@ class Merge : public ::testing::Test {
 
   static Tree model() {
     Stack stack;
-    stack.layers.assign(4, Block{gated_mlp_config(kHidden, kInner)});
+    stack.layers.assign(4, Block{prefill_gated_mlp_config(kHidden, kInner, {})});
     return to_tree(stack);
   }
 

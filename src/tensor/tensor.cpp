@@ -58,6 +58,11 @@ Tensor Tensor::empty(Shape shape, DataType dtype, Device* device) {
   return adopt({std::malloc(size == 0 ? 1 : size), std::free}, size, std::move(shape), dtype, device);
 }
 
+Tensor Tensor::in_memory(std::shared_ptr<void> memory, Shape shape, DataType dtype, Device* device) {
+  const auto size = static_cast<std::size_t>(storage_bytes(shape, dtype, Layout::row_major));
+  return adopt(std::move(memory), size, std::move(shape), dtype, device);
+}
+
 Tensor Tensor::zeros(Shape shape, DataType dtype, Device* device) {
   const auto size = static_cast<std::size_t>(storage_bytes(shape, dtype, Layout::row_major));
   // calloc leaves large blocks untouched: a cache for the whole context costs memory only where it is used.

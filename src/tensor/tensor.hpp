@@ -25,6 +25,8 @@ class Tensor {
   /// Row-major, uninitialised (empty) or zero-filled. Not for block-float types.
   static Tensor empty(Shape shape, DataType dtype, Device* device = nullptr);
   static Tensor zeros(Shape shape, DataType dtype, Device* device = nullptr);
+  /// Row-major and uninitialised, in memory that the caller provides: storage_bytes(shape, dtype) bytes, aligned to 64.
+  static Tensor in_memory(std::shared_ptr<void> memory, Shape shape, DataType dtype, Device* device);
   /// Row-major copy of `values`. \throws ShapeError when values.size() is not volume(shape).
   template <class T>
   static Tensor from(Shape shape, std::span<const T> values, Device* device = nullptr);

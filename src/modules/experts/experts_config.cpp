@@ -1,18 +1,34 @@
 #include "modules/experts/experts.hpp"
+#include "ops/standard_linear_config.hpp"
 
 namespace meshseek {
+namespace {
 
-Experts::Config Experts::prefill_model_config(const HfConfig& hf, const MeshDevice&) {
-  const ComputeKernelConfig compute = {.math_fidelity = MathFidelity::LoFi};
-  const std::int64_t num_experts = hf.n_routed_experts;
+/// As in a dense block: int8 activations lose about as much as block-float weights do.
+constexpr MathFidelity kFidelity = MathFidelity::LoFi;
+
+}  // namespace
+
+Experts::Config Experts::prefill_model_config(const HfConfig& hf, const MeshDevice& mesh) {
+  const Shape up_shape = {hf.n_routed_experts, hf.moe_intermediate_size, hf.hidden_size};
+  const Shape down_shape = {hf.n_routed_experts, hf.hidden_size, hf.moe_intermediate_size};
   Config config;
-  config.w1 = {.input_tensor_b = {.shape = {num_experts, hf.moe_intermediate_size, hf.hidden_size}}, .compute_kernel_config = compute};
-  config.w3 = {.input_tensor_b = {.shape = {num_experts, hf.moe_intermediate_size, hf.hidden_size}}, .compute_kernel_config = compute};
+  // Each program_config is dynamic: program_rule makes it from the number of rows that the router sent.
+  config.w1 = prefill_linear_config(up_shape, kFidelity, mesh.device);
+  config.w3 = prefill_linear_config(up_shape, kFidelity, mesh.device);
   config.mul = {.input_tensor_a_activations = {UnaryOpType::SILU}};
-  config.w2 = {.input_tensor_b = {.shape = {num_experts, hf.hidden_size, hf.moe_intermediate_size}}, .compute_kernel_config = compute};
+  config.w2 = prefill_linear_config(down_shape, kFidelity, mesh.device);
   return config;
 }
 
-Experts::Config Experts::decode_model_config(const HfConfig& hf, const MeshDevice& mesh) { return prefill_model_config(hf, mesh); }
+Experts::Config Experts::decode_model_config(const HfConfig& hf, const MeshDevice& mesh) {
+  Config config = prefill_model_config(hf, mesh);
+  // A token visits a few experts: what they compute of it stays in L1.
+  const std::int64_t values = hf.num_experts_per_tok * std::max(hf.moe_intermediate_size, hf.hidden_size);
+  if (!fits_l1(values, mesh.device)) return config;
+  for (LinearConfig* linear : {&config.w1, &config.w3, &config.w2}) linear->memory_config = L1_MEMORY_CONFIG;
+  config.mul.memory_config = L1_MEMORY_CONFIG;
+  return config;
+}
 
 }  // namespace meshseek

@@ -1,13 +1,19 @@
 #include "modules/lm_head/lm_head.hpp"
+#include "ops/standard_linear_config.hpp"
 
 namespace meshseek {
 
-LmHead::Config LmHead::prefill_model_config(const HfConfig& hf, const MeshDevice&) {
-  return {.input_tensor_b = {.shape = {hf.vocab_size, hf.hidden_size}},
-          .dtype = DataType::float32,
-          .compute_kernel_config = {.math_fidelity = MathFidelity::HiFi2}};
+LmHead::Config LmHead::prefill_model_config(const HfConfig& hf, const MeshDevice& mesh) {
+  Config config = prefill_linear_config({hf.vocab_size, hf.hidden_size}, MathFidelity::HiFi2, mesh.device);
+  config.dtype = DataType::float32;
+  return config;
 }
 
-LmHead::Config LmHead::decode_model_config(const HfConfig& hf, const MeshDevice& mesh) { return prefill_model_config(hf, mesh); }
+LmHead::Config LmHead::decode_model_config(const HfConfig& hf, const MeshDevice& mesh) {
+  Config config = decode_linear_config({hf.vocab_size, hf.hidden_size}, MathFidelity::HiFi2, mesh.device);
+  config.dtype = DataType::float32;
+  config.memory_config = DRAM_MEMORY_CONFIG;  // the logits leave the model
+  return config;
+}
 
 }  // namespace meshseek

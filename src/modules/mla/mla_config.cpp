@@ -1,15 +1,17 @@
+#include <utility>
+
 #include "modules/mla/mla.hpp"
 #include "modules/rope/yarn.hpp"
+#include "ops/standard_linear_config.hpp"
 
 namespace meshseek {
 namespace {
 
-LinearConfig projection(Shape shape, MathFidelity fidelity) {
-  return {.input_tensor_b = {.shape = std::move(shape)}, .compute_kernel_config = {.math_fidelity = fidelity}};
-}
+using MakeLinear = LinearConfig (*)(Shape shape, MathFidelity fidelity, const DeviceDescription& device, bool transpose_b);
 
-/// What both modes share; `fidelity` is that of the large projections.
-Mla::Config base_config(const HfConfig& hf, const MeshDevice& mesh, MathFidelity fidelity) {
+/// What both modes share; `fidelity` is that of the large projections, and `make_linear` makes their configs.
+Mla::Config base_config(const HfConfig& hf, const MeshDevice& mesh, MathFidelity fidelity, MakeLinear make_linear) {
+  const auto projection = [&](Shape shape, MathFidelity precision) { return make_linear(std::move(shape), precision, mesh.device, true); };
   const std::int64_t heads = hf.num_attention_heads;
   const std::int64_t rank = hf.kv_lora_rank;
   const std::int64_t q_dim = heads * hf.qk_head_dim();
@@ -39,15 +41,19 @@ Mla::Config base_config(const HfConfig& hf, const MeshDevice& mesh, MathFidelity
 }  // namespace
 
 Mla::Config Mla::prefill_model_config(const HfConfig& hf, const MeshDevice& mesh) {
-  Config config = base_config(hf, mesh, MathFidelity::HiFi2);
+  Config config = base_config(hf, mesh, MathFidelity::HiFi2, prefill_linear_config);
   config.flash_mla.form = MlaForm::naive;
   return config;
 }
 
 Mla::Config Mla::decode_model_config(const HfConfig& hf, const MeshDevice& mesh) {
-  Config config = base_config(hf, mesh, MathFidelity::LoFi);
+  Config config = base_config(hf, mesh, MathFidelity::LoFi, decode_linear_config);
   config.flash_mla.form = MlaForm::absorbed;
-  config.wkv_b1.transpose_b = false;  // queries go into the latent space: [.., dn] times [dn, r]
+  // Queries go into the latent space: [.., dn] times [dn, r].
+  config.wkv_b1 = decode_linear_config(config.wkv_b1.input_tensor_b.shape, MathFidelity::HiFi2, mesh.device, false);
+  config.kv_norm.memory_config = L1_MEMORY_CONFIG;
+  if (config.q_norm) config.q_norm->memory_config = L1_MEMORY_CONFIG;
+  if (fits_l1(hf.num_attention_heads * hf.kv_lora_rank, mesh.device)) config.flash_mla.memory_config = L1_MEMORY_CONFIG;
   return config;
 }
 

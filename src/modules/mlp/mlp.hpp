@@ -33,6 +33,7 @@ class Mlp {
 
 /// The parts that every gated block has in common, for an inner width of choice (the shared expert's differs from the dense one's).
 WeightConfig convert_gated_mlp(std::int64_t hidden_size, std::int64_t inner, const StateDictView& state_dict, const WeightOutput& output);
-Mlp::Config gated_mlp_config(std::int64_t hidden_size, std::int64_t inner);
+Mlp::Config prefill_gated_mlp_config(std::int64_t hidden_size, std::int64_t inner, const MeshDevice& mesh);
+Mlp::Config decode_gated_mlp_config(std::int64_t hidden_size, std::int64_t inner, const MeshDevice& mesh);
 
 }  // namespace meshseek

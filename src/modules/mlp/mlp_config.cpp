@@ -1,20 +1,40 @@
 #include "modules/mlp/mlp.hpp"
+#include "ops/standard_linear_config.hpp"
 
 namespace meshseek {
+namespace {
 
-Mlp::Config gated_mlp_config(std::int64_t hidden_size, std::int64_t inner) {
-  // Block-float weights times int8 activations: both lose about as much, and it is the fastest path.
-  const ComputeKernelConfig compute = {.math_fidelity = MathFidelity::LoFi};
+/// Block-float weights times int8 activations: both lose about as much, and it is the fastest path.
+constexpr MathFidelity kFidelity = MathFidelity::LoFi;
+
+}  // namespace
+
+Mlp::Config prefill_gated_mlp_config(std::int64_t hidden_size, std::int64_t inner, const MeshDevice& mesh) {
   Mlp::Config config;
-  config.w1 = {.input_tensor_b = {.shape = {inner, hidden_size}}, .compute_kernel_config = compute};
-  config.w3 = {.input_tensor_b = {.shape = {inner, hidden_size}}, .compute_kernel_config = compute};
+  // Each program_config is dynamic: program_rule makes it from the number of tokens.
+  config.w1 = prefill_linear_config({inner, hidden_size}, kFidelity, mesh.device);
+  config.w3 = prefill_linear_config({inner, hidden_size}, kFidelity, mesh.device);
   config.mul = {.input_tensor_a_activations = {UnaryOpType::SILU}};
-  config.w2 = {.input_tensor_b = {.shape = {hidden_size, inner}}, .compute_kernel_config = compute};
+  config.w2 = prefill_linear_config({hidden_size, inner}, kFidelity, mesh.device);
   return config;
 }
 
-Mlp::Config Mlp::prefill_model_config(const HfConfig& hf, const MeshDevice&) { return gated_mlp_config(hf.hidden_size, hf.intermediate_size); }
+Mlp::Config decode_gated_mlp_config(std::int64_t hidden_size, std::int64_t inner, const MeshDevice& mesh) {
+  Mlp::Config config;
+  config.w1 = decode_linear_config({inner, hidden_size}, kFidelity, mesh.device);
+  config.w3 = decode_linear_config({inner, hidden_size}, kFidelity, mesh.device);
+  // The core that computed a slice of gate and up multiplies it.
+  config.mul = {.input_tensor_a_activations = {UnaryOpType::SILU}, .memory_config = config.w1.memory_config};
+  config.w2 = decode_linear_config({hidden_size, inner}, kFidelity, mesh.device);
+  return config;
+}
 
-Mlp::Config Mlp::decode_model_config(const HfConfig& hf, const MeshDevice& mesh) { return prefill_model_config(hf, mesh); }
+Mlp::Config Mlp::prefill_model_config(const HfConfig& hf, const MeshDevice& mesh) {
+  return prefill_gated_mlp_config(hf.hidden_size, hf.intermediate_size, mesh);
+}
+
+Mlp::Config Mlp::decode_model_config(const HfConfig& hf, const MeshDevice& mesh) {
+  return decode_gated_mlp_config(hf.hidden_size, hf.intermediate_size, mesh);
+}
 
 }  // namespace meshseek

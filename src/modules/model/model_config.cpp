@@ -21,6 +21,7 @@ Model::Config Model::decode_model_config(const HfConfig& hf, const MeshDevice& m
     config.layers.push_back(DecoderBlock::decode_model_config(hf, hf.is_moe_layer(layer_idx), mesh));
   }
   config.norm = RmsNorm::decode_model_config({hf.hidden_size, hf.rms_norm_eps}, mesh);
+  config.norm.memory_config = DRAM_MEMORY_CONFIG;  // the final hidden state leaves the model
   config.lm_head = LmHead::decode_model_config(hf, mesh);
   config.mtp.assign(static_cast<std::size_t>(hf.num_nextn_predict_layers), Mtp::decode_model_config(hf, mesh));
   return config;

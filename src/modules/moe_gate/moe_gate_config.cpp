@@ -1,12 +1,13 @@
 #include "modules/moe_gate/moe_gate.hpp"
+#include "ops/standard_linear_config.hpp"
 
 namespace meshseek {
-MoeGate::Config MoeGate::prefill_model_config(const HfConfig& hf, const MeshDevice&) {
+
+MoeGate::Config MoeGate::prefill_model_config(const HfConfig& hf, const MeshDevice& mesh) {
   // Unknown names were refused when config.json was read.
   Config config;
-  config.linear = {.input_tensor_b = {.shape = {hf.n_routed_experts, hf.hidden_size}},
-                   .dtype = DataType::float32,
-                   .compute_kernel_config = {.math_fidelity = MathFidelity::HiFi4}};
+  config.linear = prefill_linear_config({hf.n_routed_experts, hf.hidden_size}, MathFidelity::HiFi4, mesh.device);
+  config.linear.dtype = DataType::float32;
   config.router = {.scoring_func = enum_value<ScoringFunc>(hf.scoring_func).value(),
                    .topk_method = enum_value<TopkMethod>(hf.topk_method).value(),
                    .num_experts_per_tok = hf.num_experts_per_tok,
@@ -18,6 +19,11 @@ MoeGate::Config MoeGate::prefill_model_config(const HfConfig& hf, const MeshDevi
   return config;
 }
 
-MoeGate::Config MoeGate::decode_model_config(const HfConfig& hf, const MeshDevice& mesh) { return prefill_model_config(hf, mesh); }
+MoeGate::Config MoeGate::decode_model_config(const HfConfig& hf, const MeshDevice& mesh) {
+  Config config = prefill_model_config(hf, mesh);
+  config.linear = decode_linear_config({hf.n_routed_experts, hf.hidden_size}, MathFidelity::HiFi4, mesh.device);
+  config.linear.dtype = DataType::float32;
+  return config;
+}
 
 }  // namespace meshseek

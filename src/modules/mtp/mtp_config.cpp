@@ -1,4 +1,5 @@
 #include "modules/mtp/mtp.hpp"
+#include "ops/standard_linear_config.hpp"
 
 namespace meshseek {
 namespace {
@@ -9,9 +10,8 @@ Mtp::Config with_block(const HfConfig& hf, const MeshDevice& mesh, DecoderBlock:
   config.embedding = Embedding::prefill_model_config(hf, mesh);
   config.enorm = norm;
   config.hnorm = norm;
-  config.eh_proj = {.input_tensor_b = {.shape = {hf.hidden_size, 2 * hf.hidden_size}},
-                    .dtype = DataType::float32,
-                    .compute_kernel_config = {.math_fidelity = MathFidelity::HiFi2}};
+  config.eh_proj = prefill_linear_config({hf.hidden_size, 2 * hf.hidden_size}, MathFidelity::HiFi2, mesh.device);
+  config.eh_proj.dtype = DataType::float32;
   config.block = std::move(block);
   config.norm = norm;
   config.lm_head = LmHead::prefill_model_config(hf, mesh);

@@ -6,6 +6,10 @@ RmsNorm::Config RmsNorm::prefill_model_config(const Spec& spec, const MeshDevice
   return {.weight = {.shape = {spec.dim}}, .epsilon = spec.epsilon, .dtype = DataType::bfloat16};
 }
 
-RmsNorm::Config RmsNorm::decode_model_config(const Spec& spec, const MeshDevice& mesh) { return prefill_model_config(spec, mesh); }
+RmsNorm::Config RmsNorm::decode_model_config(const Spec& spec, const MeshDevice& mesh) {
+  Config config = prefill_model_config(spec, mesh);
+  config.memory_config = L1_MEMORY_CONFIG;  // read at once by the product that follows
+  return config;
+}
 
 }  // namespace meshseek

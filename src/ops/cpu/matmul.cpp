@@ -5,19 +5,32 @@
 
 #include "ops/cpu/kernels.hpp"
 #include "ops/cpu/rows.hpp"
+#include "ops/unary.hpp"
 
 namespace meshseek::cpu {
 namespace {
 
-constexpr std::int64_t kRowBlock = 32;    ///< output rows decoded at once: one row of tiles
-constexpr std::int64_t kTokenBlock = 32;  ///< activation rows whose results are kept before they are written
+/// A half-open range of rows, outputs or values of K.
+struct Range {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+  std::int64_t size() const { return end - begin; }
+};
 
-/// A block of weight rows in the form that a fidelity multiplies.
-class DecodedBlock {
+/// One piece of work: some outputs of one matrix for some rows of its group.
+struct Task {
+  std::int64_t matrix_idx = 0;
+  Range rows = {};  ///< of the group
+  Range cols = {};  ///< outputs
+};
+
+/// A slab of weights, decoded in the form that a fidelity multiplies: `outputs` x `k` values.
+class Slab {
  public:
-  DecodedBlock(const WeightMatrix& weight, MathFidelity fidelity) : weight_(&weight), fidelity_(fidelity) {
-    const auto size = static_cast<std::size_t>(kRowBlock * weight.padded_cols());
-    if (fidelity == MathFidelity::LoFi) {
+  Slab(const MatmulProblem& problem, const MatmulPlan& plan) : problem_(&problem) {
+    const std::int64_t k = std::min(round_up(problem.num_inputs(), kTileSize), plan.k_block);
+    const auto size = static_cast<std::size_t>(plan.col_block * k);
+    if (uses_magnitudes()) {
       magnitudes_.resize(size);
       scales_.resize(size / kInt8Group);
     } else {
@@ -25,139 +38,171 @@ class DecodedBlock {
     }
   }
 
-  void decode(std::int64_t matrix_idx, std::int64_t row, std::int64_t count) {
-    count_ = count;
-    if (fidelity_ == MathFidelity::LoFi) return weight_->decode_magnitudes(matrix_idx, row, count, magnitudes_.data(), scales_.data());
-    weight_->decode_rows(matrix_idx, row, count, fidelity_ == MathFidelity::HiFi2, values_.data());
+  void decode(std::int64_t matrix_idx, Range outputs, Range k) {
+    outputs_ = outputs;
+    k_ = k;
+    const WeightMatrix& weight = *problem_->weight;
+    const WeightMatrix::Columns k_columns = {k.begin, k.size()};
+    if (uses_magnitudes()) {
+      weight.decode_magnitudes(matrix_idx, outputs.begin, outputs.size(), k_columns, magnitudes_.data(), scales_.data());
+    } else if (problem_->transpose_b) {
+      weight.decode_rows(matrix_idx, outputs.begin, outputs.size(), k_columns, problem_->fidelity == MathFidelity::HiFi2, values_.data());
+    } else {
+      weight.decode_rows(matrix_idx, k.begin, k.size(), {outputs.begin, outputs.size()}, problem_->fidelity != MathFidelity::HiFi4, values_.data());
+    }
   }
 
-  /// Activation rows first, first + step, ...: `num_x` of them. \param out [num_x, kRowBlock]
-  void multiply(const Activations& x, std::int64_t first, std::int64_t step, std::int64_t num_x, float* out) const {
-    const std::int64_t k = weight_->padded_cols();
-    if (fidelity_ == MathFidelity::LoFi) {
-      kernels().dot_block_int8({.x = x.codes(first),
-                                .x_scale = x.scales(first),
-                                .x_stride = step * k,
-                                .num_x = num_x,
-                                .w = magnitudes_.data(),
-                                .w_scale = scales_.data(),
-                                .num_row_groups = ceil_div(count_, kInt8Group),
-                                .num_blocks = k / kInt8Group,
-                                .out = out,
-                                .out_stride = kRowBlock});
+  /// Activation rows first, first + step, ...: `num_x` of them. \param out [num_x, out_stride], the padded outputs of the slab
+  void multiply(std::int64_t first, std::int64_t step, std::int64_t num_x, float* out, std::int64_t out_stride) const {
+    if (uses_magnitudes()) return multiply_int8(first, step, num_x, out, out_stride);
+    const Activations& x = *problem_->x;
+    if (problem_->transpose_b) {
+      kernels().dot_block({.x = x.floats(first) + k_.begin,
+                           .x_stride = step * x.padded_cols(),
+                           .num_x = num_x,
+                           .w = values_.data(),
+                           .w_stride = round_up(k_.size(), kTileSize),
+                           .num_w = outputs_.size(),
+                           .k = round_up(k_.size(), kTileSize),
+                           .out = out,
+                           .out_stride = out_stride});
       return;
     }
-    kernels().dot_block({.x = x.floats(first),
-                         .x_stride = step * k,
-                         .num_x = num_x,
-                         .w = values_.data(),
-                         .w_stride = k,
-                         .num_w = count_,
-                         .k = k,
-                         .out = out,
-                         .out_stride = kRowBlock});
+    const std::int64_t width = round_up(outputs_.size(), kTileSize);
+    kernels().weighted_sum({.weights = x.floats(first) + k_.begin,
+                            .weights_stride = step * x.padded_cols(),
+                            .num_x = num_x,
+                            .rows = values_.data(),
+                            .row_stride = width,
+                            .num_rows = k_.size(),
+                            .cols = width,
+                            .out = out,
+                            .out_stride = out_stride});
   }
 
  private:
-  const WeightMatrix* weight_;
-  MathFidelity fidelity_;
-  std::int64_t count_ = 0;
+  bool uses_magnitudes() const { return problem_->transpose_b && problem_->fidelity == MathFidelity::LoFi; }
+
+  void multiply_int8(std::int64_t first, std::int64_t step, std::int64_t num_x, float* out, std::int64_t out_stride) const {
+    const Activations& x = *problem_->x;
+    kernels().dot_block_int8({.x = x.codes(first) + k_.begin,
+                              .x_scale = x.scales(first) + k_.begin / kInt8Group,
+                              .x_stride = step * x.padded_cols(),
+                              .num_x = num_x,
+                              .w = magnitudes_.data(),
+                              .w_scale = scales_.data(),
+                              .num_row_groups = ceil_div(outputs_.size(), kInt8Group),
+                              .num_blocks = round_up(k_.size(), kTileSize) / kInt8Group,
+                              .out = out,
+                              .out_stride = out_stride});
+  }
+
+  const MatmulProblem* problem_;
+  Range outputs_ = {};
+  Range k_ = {};
   std::vector<float> values_;
   std::vector<std::int16_t> magnitudes_;
   std::vector<float> scales_;
 };
 
-/// One block of output rows of one matrix that has activation rows.
-struct Task {
-  std::int64_t matrix_idx = 0;
-  std::int64_t row = 0;
-  std::int64_t cost_before = 0;  ///< of all tasks before this one
-};
+/// One core at work: its slab and the sums of the outputs in work.
+class Core {
+ public:
+  Core(const MatmulProblem& problem, const MatmulPlan& plan, const RowWriter& writer)
+      : problem_(problem), plan_(plan), writer_(writer), slab_(problem, plan) {}
 
-/// Decoding a weight row costs about as much as multiplying a few activation rows with it.
-constexpr std::int64_t kDecodeCost = 8;
-/// Products below which waking the other threads takes longer than the work.
-constexpr std::int64_t kWorthThreads = 100'000;
-
-/// Tasks of the matrices that are used, and a last one that carries the whole cost.
-std::vector<Task> make_tasks(const MatmulProblem& problem) {
-  std::vector<Task> tasks;
-  std::int64_t cost = 0;
-  for (std::size_t matrix_idx = 0; matrix_idx < problem.groups.size(); ++matrix_idx) {
-    const std::int64_t num_x = problem.groups[matrix_idx].count;
-    for (std::int64_t row = 0; row < problem.weight->rows() && num_x > 0; row += kRowBlock) {
-      tasks.push_back({static_cast<std::int64_t>(matrix_idx), row, cost});
-      cost += num_x + kDecodeCost;
+  void run(const Task& task) {
+    for (std::int64_t col = task.cols.begin; col < task.cols.end; col += plan_.col_block) {
+      run_columns(task, {col, std::min(col + plan_.col_block, task.cols.end)});
     }
   }
-  tasks.push_back({.cost_before = cost});
+
+ private:
+  void run_columns(const Task& task, Range outputs) {
+    const std::int64_t num_inputs = problem_.num_inputs();
+    const std::int64_t stride = plan_.col_block;
+    sums_.assign(static_cast<std::size_t>(task.rows.size() * stride), 0.0F);
+    for (std::int64_t k = 0; k < num_inputs; k += plan_.k_block) {
+      slab_.decode(task.matrix_idx, outputs, {k, std::min(k + plan_.k_block, num_inputs)});
+      for (std::int64_t row = task.rows.begin; row < task.rows.end; row += plan_.row_block) {
+        multiply(task, {row, std::min(row + plan_.row_block, task.rows.end)}, k == 0);
+      }
+    }
+    finish(task, outputs);
+  }
+
+  /// Adds the products of one slab; the first block of K needs no addition.
+  void multiply(const Task& task, Range rows, bool is_first) {
+    const RowGroup& group = problem_.groups[static_cast<std::size_t>(task.matrix_idx)];
+    const std::int64_t first_x = group.first_x + rows.begin * group.step_x;
+    float* sums = sums_.data() + (rows.begin - task.rows.begin) * plan_.col_block;
+    if (is_first) return slab_.multiply(first_x, group.step_x, rows.size(), sums, plan_.col_block);
+    products_.resize(static_cast<std::size_t>(plan_.row_block * plan_.col_block));
+    slab_.multiply(first_x, group.step_x, rows.size(), products_.data(), plan_.col_block);
+    for (std::int64_t idx = 0; idx < rows.size() * plan_.col_block; ++idx) sums[idx] += products_[static_cast<std::size_t>(idx)];
+  }
+
+  void finish(const Task& task, Range outputs) {
+    const RowGroup& group = problem_.groups[static_cast<std::size_t>(task.matrix_idx)];
+    for (std::int64_t row = task.rows.begin; row < task.rows.end; ++row) {
+      float* line = sums_.data() + (row - task.rows.begin) * plan_.col_block;
+      for (std::int64_t idx = 0; idx < outputs.size() && !problem_.bias.empty(); ++idx)
+        line[idx] += problem_.bias[static_cast<std::size_t>(outputs.begin + idx)];
+      if (plan_.activation) apply_unary(*plan_.activation, std::span(line, static_cast<std::size_t>(outputs.size())));
+      writer_.write_at(group.first_y + row * group.step_y, outputs.begin, line, outputs.size());
+    }
+  }
+
+  const MatmulProblem& problem_;
+  const MatmulPlan& plan_;
+  const RowWriter& writer_;
+  Slab slab_;
+  std::vector<float> sums_;      ///< [rows of the task, col_block]
+  std::vector<float> products_;  ///< [row_block, col_block]: of a further block of K
+};
+
+/// One matrix: each core has its rectangle of the result.
+std::vector<std::vector<Task>> split_one(const MatmulProblem& problem, const MatmulPlan& plan) {
+  std::vector<std::vector<Task>> tasks(static_cast<std::size_t>(plan.num_cores()));
+  for (std::int64_t core = 0; core < plan.num_cores(); ++core) {
+    const std::int64_t row_core = plan.cores_by_column ? core % plan.row_cores : core / plan.col_cores;
+    const std::int64_t col_core = plan.cores_by_column ? core / plan.row_cores : core % plan.col_cores;
+    const Range rows = {row_core * plan.rows_per_core, std::min((row_core + 1) * plan.rows_per_core, problem.groups[0].count)};
+    const Range cols = {col_core * plan.cols_per_core, std::min((col_core + 1) * plan.cols_per_core, problem.num_outputs())};
+    if (rows.size() > 0 && cols.size() > 0) tasks[static_cast<std::size_t>(core)].push_back({0, rows, cols});
+  }
   return tasks;
 }
 
-void run_task(const MatmulProblem& problem, const Task& task, DecodedBlock& block, const RowWriter& writer) {
-  const std::int64_t count = std::min(kRowBlock, problem.weight->rows() - task.row);
-  block.decode(task.matrix_idx, task.row, count);
-  const RowGroup& group = problem.groups[static_cast<std::size_t>(task.matrix_idx)];
-  float out[kTokenBlock * kRowBlock];
-  for (std::int64_t begin = 0; begin < group.count; begin += kTokenBlock) {
-    const std::int64_t num_x = std::min(kTokenBlock, group.count - begin);
-    block.multiply(*problem.x, group.first_x + begin * group.step_x, group.step_x, num_x, out);
-    for (std::int64_t idx = 0; idx < num_x; ++idx) {
-      float* line = out + idx * kRowBlock;
-      for (std::int64_t row = 0; row < count && !problem.bias.empty(); ++row)
-        line[row] += problem.bias[static_cast<std::size_t>(task.row + row)];
-      writer.write_at(group.first_y + (begin + idx) * group.step_y, task.row, line, count);
+/// Decoding a weight row costs about as much as multiplying a few activation rows with it.
+constexpr std::int64_t kDecodeCost = 8;
+
+/// A stack: its pieces in order, in runs of equal cost. Experts have different numbers of rows.
+std::vector<std::vector<Task>> split_stack(const MatmulProblem& problem, const MatmulPlan& plan) {
+  std::int64_t total = 0;
+  for (const RowGroup& group : problem.groups) total += group.count > 0 ? (group.count + kDecodeCost) * problem.num_outputs() : 0;
+  std::vector<std::vector<Task>> tasks(static_cast<std::size_t>(plan.num_cores()));
+  std::int64_t cost = 0;
+  for (std::size_t matrix_idx = 0; matrix_idx < problem.groups.size(); ++matrix_idx) {
+    const std::int64_t num_rows = problem.groups[matrix_idx].count;
+    for (std::int64_t col = 0; col < problem.num_outputs() && num_rows > 0; col += plan.cols_per_core) {
+      const Range cols = {col, std::min(col + plan.cols_per_core, problem.num_outputs())};
+      tasks[static_cast<std::size_t>(cost * plan.num_cores() / total)].push_back({static_cast<std::int64_t>(matrix_idx), {0, num_rows}, cols});
+      cost += (num_rows + kDecodeCost) * cols.size();
     }
   }
+  return tasks;
 }
 
 }  // namespace
 
-void matmul_transposed(const MatmulProblem& problem, Tensor& y, ThreadTeam& team) {
-  const RowWriter writer(y, problem.weight->rows());
-  const std::vector<Task> tasks = make_tasks(problem);
-  const std::size_t num_members = team.size();
-  const std::int64_t cost = tasks.back().cost_before;
-  // Experts have different numbers of rows: each member gets an equal share of the cost, not of the tasks.
-  const auto first_task = [&](std::size_t member) {
-    const auto share = cost * static_cast<std::int64_t>(member) / static_cast<std::int64_t>(num_members);
-    return std::partition_point(tasks.begin(), tasks.end() - 1, [&](const Task& task) { return task.cost_before < share; });
-  };
-  const bool worth = cost * kRowBlock * problem.weight->padded_cols() >= kWorthThreads;
-  team.parallel_for(num_members, worth ? 1 : num_members, [&](std::size_t begin, std::size_t end) {
-    DecodedBlock block(*problem.weight, problem.fidelity);
-    for (auto task = first_task(begin); task != first_task(end); ++task) run_task(problem, *task, block, writer);
-  });
-}
-
-void matmul_plain(const MatmulProblem& problem, Tensor& y, ThreadTeam& team) {
-  const WeightMatrix& weight = *problem.weight;
-  const RowWriter writer(y, weight.cols());
-  const std::int64_t width = weight.padded_cols();
-  team.parallel_for(problem.groups.size(), 1, [&](std::size_t begin, std::size_t end) {
-    std::vector<float> rows(static_cast<std::size_t>(weight.rows() * width));
-    std::vector<float> out(static_cast<std::size_t>(kTokenBlock * width));
-    for (std::size_t matrix_idx = begin; matrix_idx < end; ++matrix_idx) {
-      const RowGroup& group = problem.groups[matrix_idx];
-      if (group.count == 0) continue;
-      weight.decode_rows(static_cast<std::int64_t>(matrix_idx), 0, weight.rows(), problem.fidelity != MathFidelity::HiFi4, rows.data());
-      for (std::int64_t first = 0; first < group.count; first += kTokenBlock) {
-        const std::int64_t num_x = std::min(kTokenBlock, group.count - first);
-        kernels().weighted_sum({.weights = problem.x->floats(group.first_x + first * group.step_x),
-                                .weights_stride = group.step_x * problem.x->padded_cols(),
-                                .num_x = num_x,
-                                .rows = rows.data(),
-                                .row_stride = width,
-                                .num_rows = weight.rows(),
-                                .cols = width,
-                                .out = out.data(),
-                                .out_stride = width});
-        for (std::int64_t idx = 0; idx < num_x; ++idx) {
-          float* line = out.data() + idx * width;
-          for (std::size_t col = 0; col < problem.bias.size(); ++col) line[col] += problem.bias[col];
-          writer.write(group.first_y + (first + idx) * group.step_y, line);
-        }
-      }
+void matmul(const MatmulProblem& problem, const MatmulPlan& plan, Tensor& y, ThreadTeam& team) {
+  const RowWriter writer(y, problem.num_outputs());
+  const std::vector<std::vector<Task>> tasks = problem.groups.size() == 1 ? split_one(problem, plan) : split_stack(problem, plan);
+  team.parallel_for(tasks.size(), 1, [&](std::size_t begin, std::size_t end) {
+    Core core(problem, plan, writer);
+    for (std::size_t core_idx = begin; core_idx < end; ++core_idx) {
+      for (const Task& task : tasks[core_idx]) core.run(task);
     }
   });
 }

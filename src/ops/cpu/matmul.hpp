@@ -5,6 +5,7 @@
 
 #include "ops/cpu/activations.hpp"
 #include "ops/cpu/weight_block.hpp"
+#include "ops/matmul_plan.hpp"
 
 namespace meshseek::cpu {
 
@@ -24,11 +25,14 @@ struct MatmulProblem {
   std::span<const RowGroup> groups = {};  ///< one per matrix of the stack
   std::span<const float> bias = {};       ///< empty or one per output
   MathFidelity fidelity = MathFidelity::HiFi2;
+  bool transpose_b = true;  ///< weights [.., out, in]: y = x W^T; else [.., in, out]: y = x W
+
+  std::int64_t num_outputs() const { return transpose_b ? weight->rows() : weight->cols(); }
+  std::int64_t num_inputs() const { return transpose_b ? weight->cols() : weight->rows(); }
 };
 
-/// y = x W^T for weights [.., out, in]; y has rows of `out` values.
-void matmul_transposed(const MatmulProblem& problem, Tensor& y, ThreadTeam& team);
-/// y = x W for weights [.., in, out].
-void matmul_plain(const MatmulProblem& problem, Tensor& y, ThreadTeam& team);
+/// Computes the product as the plan says; y has rows of num_outputs() values. Each core runs on one thread; neighbouring cores share a thread when there
+/// are more cores than threads.
+void matmul(const MatmulProblem& problem, const MatmulPlan& plan, Tensor& y, ThreadTeam& team);
 
 }  // namespace meshseek::cpu

@@ -35,12 +35,12 @@ RowReader::RowReader(const Tensor& tensor, std::int64_t cols) : cols_(cols), num
     fail(tensor);
 }
 
-void RowReader::read(std::int64_t row, float* out) const {
+void RowReader::read_at(std::int64_t row, std::int64_t col, float* out, std::int64_t count) const {
   if (floats_ != nullptr) {
-    std::copy_n(floats_ + row * cols_, cols_, out);
+    std::copy_n(floats_ + row * cols_ + col, count, out);
     return;
   }
-  kernels().widen_bf16(&halves_[row * cols_].bits, cols_, out);
+  kernels().widen_bf16(&halves_[row * cols_ + col].bits, count, out);
 }
 
 RowWriter::RowWriter(Tensor& tensor, std::int64_t cols) : cols_(cols) {

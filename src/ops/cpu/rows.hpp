@@ -15,7 +15,9 @@ class RowReader {
   /// \throws ShapeError for another element type or layout, or when the storage was freed
   RowReader(const Tensor& tensor, std::int64_t cols);
   /// Copies row `row` into `out` (cols values).
-  void read(std::int64_t row, float* out) const;
+  void read(std::int64_t row, float* out) const { read_at(row, 0, out, cols_); }
+  /// Copies `count` values of row `row` from column `col` on.
+  void read_at(std::int64_t row, std::int64_t col, float* out, std::int64_t count) const;
   std::int64_t num_rows() const { return num_rows_; }
 
  private:

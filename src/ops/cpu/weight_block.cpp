@@ -67,14 +67,15 @@ const std::byte* WeightMatrix::tile_row(std::int64_t matrix_idx, std::int64_t ro
   return bytes_ + tile_rows * (padded_cols_ / kTileSize) * tile_bytes(dtype_);
 }
 
-void WeightMatrix::decode_row(std::int64_t matrix_idx, std::int64_t row, float* out) const {
+void WeightMatrix::decode_row(std::int64_t matrix_idx, std::int64_t row, Columns columns, float* out) const {
   if (layout_ == Layout::row_major) {
-    copy_elements(bytes_ + (matrix_idx * rows_ + row) * cols_ * static_cast<std::int64_t>(element_bytes(dtype_)), dtype_, cols_, out);
+    const std::int64_t first = (matrix_idx * rows_ + row) * cols_ + columns.begin;
+    copy_elements(bytes_ + first * static_cast<std::int64_t>(element_bytes(dtype_)), dtype_, columns.count, out);
     return;
   }
-  const std::byte* tile = tile_row(matrix_idx, row);
+  const std::byte* tile = tile_row(matrix_idx, row) + columns.begin / kTileSize * tile_bytes(dtype_);
   const std::int64_t row_in_tile = row % kTileSize;
-  for (std::int64_t col = 0; col < padded_cols_; col += kTileSize, tile += tile_bytes(dtype_)) {
+  for (std::int64_t col = 0; col < columns.count; col += kTileSize, tile += tile_bytes(dtype_)) {
     if (is_block_float(dtype_)) {
       decode_tile_row(tile, dtype_, row_in_tile, out + col);
       continue;
@@ -86,35 +87,38 @@ void WeightMatrix::decode_row(std::int64_t matrix_idx, std::int64_t row, float* 
   }
 }
 
-void WeightMatrix::decode_rows(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, bool as_bf16, float* out) const {
+void WeightMatrix::decode_rows(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns, bool as_bf16,
+                               float* out) const {
   for (std::int64_t idx = 0; idx < count; ++idx) {
-    float* line = out + idx * padded_cols_;
-    decode_row(matrix_idx, row + idx, line);
+    float* line = out + idx * columns.padded();
+    decode_row(matrix_idx, row + idx, columns, line);
     // The file's padding need not be zero.
-    std::fill(line + cols_, line + padded_cols_, 0.0F);
+    std::fill(line + columns.count, line + columns.padded(), 0.0F);
     if (!as_bf16 || dtype_ != DataType::float32) continue;  // the other types are exact in bf16
-    for (std::int64_t col = 0; col < cols_; ++col) line[col] = round_to_bf16(line[col]);
+    for (std::int64_t col = 0; col < columns.count; ++col) line[col] = round_to_bf16(line[col]);
   }
 }
 
-void WeightMatrix::decode_magnitudes(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, std::int16_t* magnitudes,
-                                     float* scales) const {
-  const std::int64_t num_blocks = padded_cols_ / kInt8Group;
+void WeightMatrix::decode_magnitudes(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns,
+                                     std::int16_t* magnitudes, float* scales) const {
+  const std::int64_t num_blocks = columns.padded() / kInt8Group;
+  const std::int64_t first_block = columns.begin / kInt8Group;
   const std::int64_t code_bytes = dtype_ == DataType::bfloat8_b ? kFaceSize : kFaceSize / 2;  // of one block
   const std::int64_t num_groups = ceil_div(count, kInt8Group);
-  std::fill_n(magnitudes, num_groups * kInt8Group * padded_cols_, std::int16_t{0});
-  std::fill_n(scales, num_groups * padded_cols_, 0.0F);
+  std::fill_n(magnitudes, num_groups * kInt8Group * columns.padded(), std::int16_t{0});
+  std::fill_n(scales, num_groups * columns.padded(), 0.0F);
   for (std::int64_t idx = 0; idx < count; ++idx) {
     const auto* tile = reinterpret_cast<const std::uint8_t*>(tile_row(matrix_idx, row + idx));
     const std::int64_t first_face_row = (row + idx) % kTileSize / kFaceSize * 2 * kFaceSize + (row + idx) % kFaceSize;
-    for (std::int64_t block = 0; block * kInt8Group < cols_; ++block) {
-      const std::uint8_t* here = tile + block / 2 * tile_bytes(dtype_);
-      const std::int64_t face_row = first_face_row + block % 2 * kFaceSize;
+    for (std::int64_t block = 0; block * kInt8Group < columns.count; ++block) {
+      const std::int64_t stored_block = first_block + block;
+      const std::uint8_t* here = tile + stored_block / 2 * tile_bytes(dtype_);
+      const std::int64_t face_row = first_face_row + stored_block % 2 * kFaceSize;
       const Magnitudes source = read_block(here[face_row], here + kExponentBytesPerTile + face_row * code_bytes, dtype_);
       const std::int64_t target = (idx / kInt8Group * num_blocks + block) * kInt8Group;
       scales[target + idx % kInt8Group] = source.scale;
       std::int16_t* out = magnitudes + target * kInt8Group + idx % kInt8Group * 2;
-      const std::int64_t used = std::min(kInt8Group, cols_ - block * kInt8Group);
+      const std::int64_t used = std::min(kInt8Group, columns.count - block * kInt8Group);
       for (std::int64_t col = 0; col < used; ++col) out[col / 2 * 2 * kInt8Group + col % 2] = source.values[col];
     }
   }

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "tensor/tensor.hpp"
+#include "tensor/tile_layout.hpp"
 
 namespace meshseek::cpu {
 
@@ -20,15 +21,23 @@ class WeightMatrix {
   std::int64_t padded_cols() const { return padded_cols_; }
   DataType dtype() const { return dtype_; }
 
-  /// Decodes `count` rows from `row` of one matrix into out [count, padded_cols], zeros beyond cols; rounded to bf16 when asked.
-  void decode_rows(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, bool as_bf16, float* out) const;
+  /// A range of columns: `begin` is a multiple of 32, and so is `count` unless the range ends the row.
+  struct Columns {
+    std::int64_t begin = 0;
+    std::int64_t count = 0;
+    std::int64_t padded() const { return round_up(count, kTileSize); }
+  };
+  Columns all_columns() const { return {0, cols_}; }
+
+  /// Decodes `count` rows from `row` of one matrix into out [count, columns.padded()], zeros beyond the columns; rounded to bf16 when asked.
+  void decode_rows(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns, bool as_bf16, float* out) const;
   /// Block-float only: signed magnitudes and scales of `count` rows from `row` (a multiple of 16) in the order of Int8Block; rows beyond `count` and
-  /// columns beyond cols are zeros. Blocks whose values decode to zero have zero magnitudes; a block that holds Inf or NaN has scale NaN.
-  void decode_magnitudes(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, std::int16_t* magnitudes, float* scales) const;
+  /// columns beyond `columns` are zeros. Blocks whose values decode to zero have zero magnitudes; a block that holds Inf or NaN has scale NaN.
+  void decode_magnitudes(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns, std::int16_t* magnitudes, float* scales) const;
 
  private:
   const std::byte* tile_row(std::int64_t matrix_idx, std::int64_t row) const;
-  void decode_row(std::int64_t matrix_idx, std::int64_t row, float* out) const;
+  void decode_row(std::int64_t matrix_idx, std::int64_t row, Columns columns, float* out) const;
 
   const std::byte* bytes_;
   DataType dtype_;

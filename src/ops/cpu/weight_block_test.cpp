@@ -24,7 +24,7 @@ TEST(WeightMatrix, DecodesAnyRowsOfAnyMatrixAsTheTensorHoldsThem) {
       ASSERT_EQ(weight.padded_cols(), 64);
       for (const std::int64_t row : {0, 13, 31, 32, 40}) {
         std::vector<float> decoded(5 * 64, -1.0F);
-        weight.decode_rows(1, row, 5, false, decoded.data());
+        weight.decode_rows(1, row, 5, weight.all_columns(), false, decoded.data());
         for (std::int64_t idx = 0; idx < 5 * 64; ++idx) {
           const std::int64_t col = idx % 64;
           const float expected = col < kCols ? values[static_cast<std::size_t>((kRows + row + idx / 64) * kCols + col)] : 0.0F;
@@ -46,7 +46,7 @@ TEST(WeightMatrix, MagnitudesTimesScalesAreTheDecodedValues) {
     for (const auto& [row, count] : {std::pair<std::int64_t, std::int64_t>{0, 32}, {32, 13}}) {
       std::vector<std::int16_t> magnitudes(32 * 64, 99);
       std::vector<float> scales(32 * 4, 99.0F);
-      weight.decode_magnitudes(0, row, count, magnitudes.data(), scales.data());
+      weight.decode_magnitudes(0, row, count, weight.all_columns(), magnitudes.data(), scales.data());
       const std::int64_t groups = ceil_div(count, kInt8Group);
       for (std::int64_t idx = 0; idx < groups * 16 * 64; ++idx) {
         const std::int64_t line = idx / 64, col = idx % 64;
@@ -71,7 +71,7 @@ TEST(WeightMatrix, EveryExponentAndCodeMeansWhatTheTileDecoderSays) {
       const Tensor tensor({32, 32}, dtype, Layout::tile, *tile, tile);
       std::vector<std::int16_t> magnitudes(32 * 32);
       std::vector<float> scales(32 * 2);
-      WeightMatrix(tensor).decode_magnitudes(0, 0, 32, magnitudes.data(), scales.data());
+      WeightMatrix(tensor).decode_magnitudes(0, 0, 32, WeightMatrix(tensor).all_columns(), magnitudes.data(), scales.data());
       const std::vector<float> values = to_float_vector(tensor);
       for (std::size_t idx = 0; idx < values.size(); ++idx) {
         const std::size_t line = idx / 32, col = idx % 32;
