@@ -4,6 +4,9 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <functional>
+#include <set>
+#include <string>
 #include <string_view>
 
 #include "base/error.hpp"
@@ -12,12 +15,27 @@
 namespace meshseek::cli {
 namespace {
 
-/// Whether MESHSEEK_LOG asks for the operator log.
-bool wants_operator_log() {
+enum class OperatorLog : std::uint8_t { none, ops, plan };
+
+/// What MESHSEEK_LOG asks for.
+OperatorLog wanted_log() {
   const char* value = std::getenv("MESHSEEK_LOG");
-  if (value == nullptr || *value == '\0') return false;
-  if (std::string_view(value) != "ops") throw UsageError(fmt::format("[MESHSEEK_LOG] \"{}\"; expected \"ops\"", value));
-  return true;
+  if (value == nullptr || *value == '\0') return OperatorLog::none;
+  if (std::string_view(value) == "ops") return OperatorLog::ops;
+  if (std::string_view(value) == "plan") return OperatorLog::plan;
+  throw UsageError(fmt::format("[MESHSEEK_LOG] \"{}\"; expected \"ops\" or \"plan\"", value));
+}
+
+/// Every executed operator, or each distinct plan once.
+std::function<void(const OpRecord&)> make_observer(OperatorLog log) {
+  if (log == OperatorLog::ops) {
+    return [](const OpRecord& record) { print_note(fmt::format("{} {}{}{}", record.op, record.detail, record.state.empty() ? "" : " ", record.state)); };
+  }
+  return [seen = std::set<std::string>()](const OpRecord& record) mutable {
+    if (record.plan.empty()) return;
+    const std::string line = fmt::format("plan {} {}: {}", record.op, record.detail, record.plan);
+    if (seen.insert(line).second) print_note(line);
+  };
 }
 
 }  // namespace
@@ -36,7 +54,7 @@ Tree model_config(const ModelSource& source, const ConfigFlags& flags, Mode mode
 }
 
 LoadedModel load_model(const ModelSource& source, const ConfigFlags& flags, std::size_t num_threads, std::int64_t capacity) {
-  const bool log_operators = wants_operator_log();
+  const OperatorLog log = wanted_log();
   // Configs come first: a mistake in a flag is found before hours of conversion.
   model_config(source, flags, Mode::prefill);
   model_config(source, flags, Mode::decode);
@@ -47,9 +65,7 @@ LoadedModel load_model(const ModelSource& source, const ConfigFlags& flags, std:
   const auto start = std::chrono::steady_clock::now();
   auto runner = std::make_unique<Runner>(store, prefill, decode, RunnerOptions{.num_threads = num_threads, .max_tokens = capacity});
   const double load_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  if (log_operators) {
-    runner->device().set_observer([](const OpRecord& record) { print_note(fmt::format("{} {}", record.op, record.detail)); });
-  }
+  if (log != OperatorLog::none) runner->device().set_observer(make_observer(log));
   return {.runner = std::move(runner), .load_s = load_s};
 }
 

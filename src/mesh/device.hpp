@@ -19,6 +19,7 @@ struct OpRecord {
   std::string_view op;  ///< "linear", "flash_mla_prefill", ...
   std::string detail;   ///< shapes and the kernel or form that ran
   std::string plan;     ///< how the config cut the work up; empty for operators that have no choice
+  std::string state;    ///< what grows from call to call and is no part of the plan: "context 7"
 };
 
 class Device {

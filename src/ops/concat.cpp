@@ -7,6 +7,7 @@
 
 #include "ops/memory.hpp"
 #include "ops/operator_log.hpp"
+#include "ops/validate.hpp"
 
 namespace meshseek {
 namespace {
@@ -33,7 +34,7 @@ void check(const Tensor& x, std::string_view op) {
 Tensor concat(const Tensor& a, const Tensor& b, const ConcatConfig& cfg) {
   Device& device = device_of(a, "concat");
   log_operator(device, "concat", [&] { return fmt::format("a {} b {}", to_string(a.shape()), to_string(b.shape())); });
-  if (cfg.dim != -1) throw ConfigError(fmt::format("[concat] dim is {}; expected -1, the last dimension", cfg.dim));
+  validate(cfg, "concat");
   check(a, "concat");
   check(b, "concat");
   const Shape a_outer(a.shape().begin(), a.shape().end() - 1);

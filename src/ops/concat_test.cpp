@@ -37,7 +37,7 @@ TEST(Concat, RefusesWhatCannotBeJoined) {
               concat(a, counting({2, 3}, device, DataType::bfloat16), {});
             }),
             "[concat] a is [2, 3] float32 but b is [2, 3] bfloat16; expected equal types and outer dimensions");
-  EXPECT_EQ(message_of<ConfigError>([&] { concat(a, a, {.dim = 0}); }), "[concat] dim is 0; expected -1, the last dimension");
+  EXPECT_EQ(message_of<ConfigError>([&] { concat(a, a, {.dim = 0}); }), "[concat.dim] 0; only the last dimension is supported: -1");
   EXPECT_EQ(message_of<ShapeError>([&] { concat(a, Tensor::empty({}, DataType::float32, &device), {}); }),
             "[concat] the input is [] float32 ROW_MAJOR; expected ROW_MAJOR rows of float32 or bfloat16");
 }

@@ -93,8 +93,8 @@ void check_cache(const LatentCache& cache, std::int64_t num_queries, std::string
 Tensor flash_mla_prefill(const Tensor& q, const Tensor& k_nope, const Tensor& v, const LatentCache& cache, const FlashMlaConfig& cfg) {
   Device& device = device_of(q, "flash_mla_prefill");
   log_operator(
-      device, "flash_mla_prefill", [&] { return fmt::format("naive q {} context {}", to_string(q.shape()), cache.num_tokens); },
-      [&] { return fmt::format("naive, result in {}", to_string(cfg.memory_config)); });
+      device, "flash_mla_prefill", [&] { return fmt::format("naive q {}", to_string(q.shape())); },
+      [&] { return fmt::format("naive, result in {}", to_string(cfg.memory_config)); }, cache.num_tokens);
   validate(cfg, "flash_mla_prefill");
   check_form(cfg, MlaForm::naive, "flash_mla_prefill");
   check_cache(cache, q.dim(0), "flash_mla_prefill");
@@ -128,8 +128,8 @@ Tensor flash_mla_prefill(const Tensor& q, const Tensor& k_nope, const Tensor& v,
 Tensor flash_mla_decode(const Tensor& q_latent, const Tensor& q, const LatentCache& cache, const FlashMlaConfig& cfg) {
   Device& device = device_of(q_latent, "flash_mla_decode");
   log_operator(
-      device, "flash_mla_decode", [&] { return fmt::format("absorbed q {} context {}", to_string(q_latent.shape()), cache.num_tokens); },
-      [&] { return fmt::format("absorbed, result in {}", to_string(cfg.memory_config)); });
+      device, "flash_mla_decode", [&] { return fmt::format("absorbed q {}", to_string(q_latent.shape())); },
+      [&] { return fmt::format("absorbed, result in {}", to_string(cfg.memory_config)); }, cache.num_tokens);
   validate(cfg, "flash_mla_decode");
   check_form(cfg, MlaForm::absorbed, "flash_mla_decode");
   check_cache(cache, q_latent.dim(0), "flash_mla_decode");

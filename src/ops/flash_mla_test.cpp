@@ -230,7 +230,7 @@ TEST(FlashMla, LogsItsForm) {
   Device device(1);
   const Problem p = make_problem(kShapes[0]);
   std::vector<std::string> log;
-  device.set_observer([&](const OpRecord& record) { log.push_back(std::string(record.op) + ": " + record.detail); });
+  device.set_observer([&](const OpRecord& record) { log.push_back(std::string(record.op) + ": " + record.detail + (record.state.empty() ? "" : " " + record.state)); });
   run_naive(p, 0, 1, device);
   run_absorbed(p, 0, 1, device);
   EXPECT_THAT(log, ::testing::ElementsAre("update_cache: c_kv [1, 32] at 0", "flash_mla_prefill: naive q [1, 1, 32] context 1",

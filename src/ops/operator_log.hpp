@@ -17,11 +17,11 @@ inline Device& device_of(const Tensor& x, std::string_view op) {
 /// Reports one operator to the device's observer. `detail` and `plan` are called only when someone listens.
 template <class Detail>
 void log_operator(const Device& device, std::string_view op, Detail&& detail) {
-  if (device.is_observed()) device.observe({op, detail(), {}});
+  if (device.is_observed()) device.observe({op, detail(), {}, {}});
 }
 template <class Detail, class Plan>
-void log_operator(const Device& device, std::string_view op, Detail&& detail, Plan&& plan) {
-  if (device.is_observed()) device.observe({op, detail(), plan()});
+void log_operator(const Device& device, std::string_view op, Detail&& detail, Plan&& plan, std::int64_t context = -1) {
+  if (device.is_observed()) device.observe({op, detail(), plan(), context < 0 ? "" : fmt::format("context {}", context)});
 }
 
 }  // namespace meshseek

@@ -10,25 +10,12 @@
 #include <span>
 
 #include "ops/operator_log.hpp"
+#include "ops/topk.hpp"
 
 namespace meshseek {
 namespace {
 
 constexpr float kHidden = -std::numeric_limits<float>::infinity();
-
-/// Indices of the k largest values: larger first, equal values by lower index.
-std::vector<std::int64_t> top_k(std::span<const float> values, std::int64_t k) {
-  std::vector<std::int64_t> order(values.size());
-  std::iota(order.begin(), order.end(), 0);
-  const auto larger = [&](std::int64_t a, std::int64_t b) {
-    const float va = values[static_cast<std::size_t>(a)];
-    const float vb = values[static_cast<std::size_t>(b)];
-    return va != vb ? va > vb : a < b;
-  };
-  std::partial_sort(order.begin(), order.begin() + k, order.end(), larger);
-  order.resize(static_cast<std::size_t>(k));
-  return order;
-}
 
 std::vector<float> scores_of(std::span<const float> logits, ScoringFunc func) {
   std::vector<float> scores(logits.begin(), logits.end());
@@ -65,7 +52,7 @@ void keep_best_groups(std::vector<float>& choice, const RouterConfig& cfg) {
   for (std::size_t begin = 0; begin < choice.size(); begin += group_size) {
     group_scores.push_back(group_score(std::span(choice).subspan(begin, group_size), cfg.topk_method));
   }
-  const std::vector<std::int64_t> kept = top_k(group_scores, cfg.topk_group);
+  const std::vector<std::int64_t> kept = largest_indices(group_scores, cfg.topk_group);
   const float hidden = cfg.topk_method == TopkMethod::noaux_tc ? kHidden : 0.0F;
   for (std::size_t group_idx = 0; group_idx < group_scores.size(); ++group_idx) {
     if (std::find(kept.begin(), kept.end(), static_cast<std::int64_t>(group_idx)) != kept.end()) continue;
@@ -121,7 +108,7 @@ void route_token(std::span<const float> scores, std::span<const float> bias, con
   std::vector<float> choice(scores.begin(), scores.end());
   for (std::size_t expert_idx = 0; expert_idx < bias.size(); ++expert_idx) choice[expert_idx] += bias[expert_idx];
   if (cfg.topk_method != TopkMethod::greedy && cfg.n_group > 1) keep_best_groups(choice, cfg);
-  const std::vector<std::int64_t> chosen = top_k(choice, cfg.num_experts_per_tok);
+  const std::vector<std::int64_t> chosen = largest_indices(choice, cfg.num_experts_per_tok);
   for (std::size_t slot = 0; slot < chosen.size(); ++slot) {
     indices[slot] = static_cast<std::int32_t>(chosen[slot]);
     weights[slot] = scores[static_cast<std::size_t>(chosen[slot])];  // never the biased score

@@ -14,6 +14,7 @@ namespace {
 constexpr std::int64_t kMaxCores = 4096;
 /// A slab and a result block larger than this are mistakes.
 constexpr std::int64_t kMaxSubblockTiles = 64;
+constexpr std::int64_t kMaxLinks = 64;
 constexpr std::int64_t kMaxTiles = std::int64_t{1} << 20;
 
 [[noreturn]] void fail(std::string_view where, std::string_view field, const std::string& what) {
@@ -28,6 +29,21 @@ void check_grid(CoreCoord grid, std::string_view where) {
   check_range(grid.x, kMaxCores, where, "compute_with_storage_grid_size.x");
   check_range(grid.y, kMaxCores, where, "compute_with_storage_grid_size.y");
   check_range(std::int64_t{grid.x} * grid.y, kMaxCores, where, "compute_with_storage_grid_size");
+}
+
+void check_last_dim(std::int64_t dim, std::string_view where, std::string_view field) {
+  if (dim != -1) fail(where, field, fmt::format("{}; only the last dimension is supported: -1", dim));
+}
+
+void check_axis(std::int64_t cluster_axis, std::string_view where) {
+  if (cluster_axis != 0 && cluster_axis != 1) {
+    fail(where, "cluster_axis", fmt::format("{} is no axis of a mesh; expected 0 (rows) or 1 (columns)", cluster_axis));
+  }
+}
+
+void check_wire_dtype(DataType dtype, std::string_view where) {
+  if (dtype == DataType::float32 || dtype == DataType::bfloat16 || dtype == DataType::bfloat8_b) return;
+  fail(where, "dtype", fmt::format("{} cannot be on the wire; expected float32, bfloat16 or bfloat8_b", to_string(dtype)));
 }
 
 void check_not_above(std::int64_t value, std::int64_t limit, std::string_view where, std::string_view field, std::string_view of) {
@@ -156,5 +172,56 @@ void validate(const MoeCombineConfig& cfg, std::string_view where) {
 void validate(const FlashMlaConfig& cfg, std::string_view where) { validate(cfg.memory_config, {}, join_path(where, "memory_config")); }
 
 void validate(const MoeDispatchConfig& cfg, std::string_view where) { validate(cfg.memory_config, {}, join_path(where, "memory_config")); }
+
+void validate(const RouterConfig& cfg, std::string_view where) {
+  if (cfg.topk_method == TopkMethod::greedy && cfg.n_group != 1) fail(where, "n_group", fmt::format("{}; greedy has no groups, expected 1", cfg.n_group));
+  if (cfg.n_group == 1 && cfg.topk_group != 1) fail(where, "topk_group", fmt::format("{} of one group; expected 1", cfg.topk_group));
+  if (cfg.topk_method != TopkMethod::noaux_tc && cfg.e_score_correction_bias) {
+    fail(where, "e_score_correction_bias", fmt::format("{} uses none; only noaux_tc does", enum_name(cfg.topk_method)));
+  }
+}
+
+void validate(const TopKConfig& cfg, std::string_view where) {
+  if (cfg.k < 1) fail(where, "k", fmt::format("{}; expected at least 1", cfg.k));
+  check_last_dim(cfg.dim, where, "dim");
+}
+
+void validate(const ConcatConfig& cfg, std::string_view where) { check_last_dim(cfg.dim, where, "dim"); }
+
+void validate(const ReshardConfig& cfg, std::string_view where) {
+  validate(cfg.memory_config, {.height_sharded = true, .width_sharded = true, .block_sharded = true}, join_path(where, "memory_config"));
+}
+
+void validate(const AllReduceConfig& cfg, std::string_view where) {
+  check_axis(cfg.cluster_axis, where);
+  check_last_dim(cfg.dim, where, "dim");
+  check_range(cfg.num_reduce_scatter_links, kMaxLinks, where, "num_reduce_scatter_links");
+  check_range(cfg.num_all_gather_links, kMaxLinks, where, "num_all_gather_links");
+  if (cfg.dtype) check_wire_dtype(*cfg.dtype, where);
+}
+
+void validate(const AllGatherConfig& cfg, std::string_view where) {
+  check_axis(cfg.cluster_axis, where);
+  check_last_dim(cfg.dim, where, "dim");
+  check_range(cfg.num_links, kMaxLinks, where, "num_links");
+}
+
+void validate(const ReduceScatterConfig& cfg, std::string_view where) {
+  check_axis(cfg.cluster_axis, where);
+  check_last_dim(cfg.dim, where, "dim");
+  check_range(cfg.num_links, kMaxLinks, where, "num_links");
+  if (cfg.dtype) check_wire_dtype(*cfg.dtype, where);
+}
+
+void validate(const AllToAllConfig& cfg, std::string_view where) {
+  check_axis(cfg.cluster_axis, where);
+  if (cfg.in_dim == cfg.out_dim) fail(where, "out_dim", fmt::format("{} is in_dim as well; expected another dimension", cfg.out_dim));
+  check_range(cfg.num_links, kMaxLinks, where, "num_links");
+}
+
+void validate(const MeshPartitionConfig& cfg, std::string_view where) {
+  check_axis(cfg.cluster_axis, where);
+  check_last_dim(cfg.dim, where, "dim");
+}
 
 }  // namespace meshseek

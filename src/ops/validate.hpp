@@ -3,11 +3,15 @@
 #include <string_view>
 
 #include "ops/binary_config.hpp"
+#include "ops/collectives_config.hpp"
+#include "ops/concat_config.hpp"
 #include "ops/embedding_config.hpp"
 #include "ops/flash_mla_config.hpp"
 #include "ops/linear_config.hpp"
+#include "ops/reshard_config.hpp"
 #include "ops/rms_norm_config.hpp"
 #include "ops/router_config.hpp"
+#include "ops/topk_config.hpp"
 
 namespace meshseek {
 
@@ -21,6 +25,15 @@ void validate(const EmbeddingConfig& cfg, std::string_view where);
 void validate(const FlashMlaConfig& cfg, std::string_view where);
 void validate(const MoeDispatchConfig& cfg, std::string_view where);
 void validate(const MoeCombineConfig& cfg, std::string_view where);
+void validate(const RouterConfig& cfg, std::string_view where);
+void validate(const TopKConfig& cfg, std::string_view where);
+void validate(const ConcatConfig& cfg, std::string_view where);
+void validate(const ReshardConfig& cfg, std::string_view where);
+void validate(const AllReduceConfig& cfg, std::string_view where);
+void validate(const AllGatherConfig& cfg, std::string_view where);
+void validate(const ReduceScatterConfig& cfg, std::string_view where);
+void validate(const AllToAllConfig& cfg, std::string_view where);
+void validate(const MeshPartitionConfig& cfg, std::string_view where);
 
 void validate(const ComputeKernelConfig& compute, std::string_view where);
 

@@ -9,6 +9,7 @@
 #include "config/ranges.hpp"
 #include "config/serialise.hpp"
 #include "ops/common_config.hpp"
+#include "stage3_run/check_operators.hpp"
 #include "stage3_run/weight_loader.hpp"
 
 namespace meshseek {
@@ -70,7 +71,8 @@ void for_each_operator(Config& config, const std::string& where, Visit&& visit) 
 }
 
 /// The design's create_run_config() for any module: expands range patterns of both configs, reads the typed config, loads each weight into its operator's
-/// own config. Every mismatch is a ConfigError that names the dotted path: overlapping patterns, missing or superfluous weight, wrong shape, dtype, mesh.
+/// own config. Every mismatch is a ConfigError that names the dotted path: overlapping patterns, missing or superfluous weight, wrong shape, dtype, mesh, a
+/// field that would have no effect, a dynamic field that nothing supplies.
 /// \param model_config the module's part of a model config; \param weight_config the same part of the weight config; \param root e.g. "model"
 /// \param layer_counts how many elements each list must have; without it a list's own highest index decides
 template <class Config>
@@ -81,6 +83,7 @@ Config create_run_config(const Tree& model_config, const Tree& weight_config, co
   WeightMerge merge(expanded_weights, root, loader);
   for_each_weight_slot(config, root, [&](WeightSlot& slot, const std::string& where) { merge.fill(slot, where); });
   merge.check_all_used();
+  check_operators(config, root);
   return config;
 }
 

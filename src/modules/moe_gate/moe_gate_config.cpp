@@ -15,6 +15,9 @@ MoeGate::Config MoeGate::prefill_model_config(const HfConfig& hf, const MeshDevi
                    .topk_group = hf.topk_group,
                    .norm_topk_prob = hf.norm_topk_prob,
                    .routed_scaling_factor = hf.routed_scaling_factor};
+  // Where there are no groups, config.json's numbers of them mean nothing.
+  if (config.router.topk_method == TopkMethod::greedy) config.router.n_group = 1;
+  if (config.router.n_group == 1) config.router.topk_group = 1;
   if (config.router.topk_method == TopkMethod::noaux_tc) config.router.e_score_correction_bias = WeightSlot{.shape = {hf.n_routed_experts}};
   return config;
 }
