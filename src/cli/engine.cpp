@@ -40,9 +40,9 @@ std::function<void(const OpRecord&)> make_observer(OperatorLog log) {
 
 }  // namespace
 
-Tree model_config(const ModelSource& source, const ConfigFlags& flags, Mode mode, const Tree& weight_config) {
+Tree model_config(const ModelSource& source, const ConfigFlags& flags, Mode mode, const Tree& weight_config, Provenance* provenance) {
   const std::string& file = mode == Mode::prefill ? flags.prefill_config : flags.decode_config;
-  if (!file.empty()) return with_overlays(read_json_file(file), read_overlays(flags), flags.sets);
+  if (!file.empty()) return with_overlays(read_json_file(file), read_overlays(flags), flags.sets, file, provenance);
   ConfigureOptions options;
   options.mode = mode;
   options.mesh = {.shape = source.mesh(), .device = probe_device()};
@@ -50,7 +50,7 @@ Tree model_config(const ModelSource& source, const ConfigFlags& flags, Mode mode
   options.weight_config = weight_config;
   options.overlays = read_overlays(flags);
   options.sets = flags.sets;
-  return make_model_config(source.hf_config(), options);
+  return make_model_config(source.hf_config(), options, provenance);
 }
 
 LoadedModel load_model(const ModelSource& source, const ConfigFlags& flags, std::size_t num_threads, std::int64_t capacity) {

@@ -69,9 +69,9 @@ std::vector<std::int64_t> ids_value(std::string_view text, const std::string& fl
 
 Tree read_json_file(const std::string& path) { return parse_json(read_text_file(path), path); }
 
-std::vector<Tree> read_overlays(const ConfigFlags& flags) {
-  std::vector<Tree> overlays;
-  for (const std::string& path : flags.overlays) overlays.push_back(read_json_file(path));
+std::vector<Overlay> read_overlays(const ConfigFlags& flags) {
+  std::vector<Overlay> overlays;
+  for (const std::string& path : flags.overlays) overlays.push_back({.tree = read_json_file(path), .name = "overlay " + path});
   return overlays;
 }
 

@@ -10,6 +10,7 @@
 
 #include "config/tree.hpp"
 #include "mesh/mesh_shape.hpp"
+#include "stage2_configure/configure.hpp"
 #include "tensor/dtype.hpp"
 
 namespace meshseek::cli {
@@ -46,6 +47,6 @@ std::vector<std::int64_t> ids_value(std::string_view text, const std::string& fl
 
 /// A JSON file named by a flag. \throws Error, ConfigError.
 Tree read_json_file(const std::string& path);
-std::vector<Tree> read_overlays(const ConfigFlags& flags);
+std::vector<Overlay> read_overlays(const ConfigFlags& flags);
 
 }  // namespace meshseek::cli

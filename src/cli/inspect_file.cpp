@@ -7,6 +7,7 @@
 
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "config/provenance.hpp"
 #include "config/ranges.hpp"
 #include "config/serialise.hpp"
 #include "hf/hf_config.hpp"
@@ -136,17 +137,6 @@ Tree inspect_json(const Path& path) {
   result.set("format", Tree("config.json"));
   for (const auto& [name, value] : config.as_object(where)) result.set(name, value);
   return result;
-}
-
-/// The object at a dotted path; null pointer when something on the way is missing.
-Tree* find_path(Tree& root, std::string_view path) {
-  Tree* node = &root;
-  while (node != nullptr && !path.empty()) {
-    const std::string_view name = path.substr(0, path.find('.'));
-    path.remove_prefix(std::min(path.size(), name.size() + 1));
-    node = node->find(name);
-  }
-  return node;
 }
 
 }  // namespace

@@ -45,37 +45,80 @@ Tree device_tree(const DeviceDescription& device) {
 /// Folds the layer lists again and checks that the result still reads as a typed config.
 Tree fold_model(const Tree& expanded) { return to_tree(from_tree<Model::Config>(expanded, "model")); }
 
-}  // namespace
-
-Tree with_overlays(const Tree& model_config, const std::vector<Tree>& overlays, const std::vector<std::string>& sets) {
-  Tree document = model_config;
-  Tree* model = document.find("model");
+/// {"model": ...} with every list expanded.
+Tree expanded_root(const Tree& document) {
+  const Tree* model = document.find("model");
   if (model == nullptr) throw ConfigError("[model config] has no \"model\"; expected a file written by `meshseek configure`");
   Tree root;
   root.set("model", expand_tree(*model, {}, LayerPlaceholder::keep, "model"));
-  for (const Tree& overlay : overlays) apply_overlay(root, overlay);
-  for (const std::string& assignment : sets) apply_set(root, assignment);
-  *model = fold_model(*root.find("model"));
+  return root;
+}
+
+void apply_assignments(Tree& root, const std::vector<std::string>& sets, const std::string& source, Provenance* provenance) {
+  for (const std::string& assignment : sets) {
+    apply_set(root, assignment);
+    if (provenance != nullptr) provenance->set(assignment, source.empty() ? "--set " + assignment : source);
+  }
+}
+
+void apply_changes(Tree& root, const std::vector<Overlay>& overlays, const std::vector<std::string>& sets, Provenance* provenance) {
+  for (const Overlay& overlay : overlays) {
+    apply_overlay(root, overlay.tree);
+    if (provenance != nullptr) provenance->overlay(overlay.tree, overlay.name);
+  }
+  apply_assignments(root, sets, "", provenance);
+}
+
+/// What the dtype of the operators' weights does to the standard config.
+void fit_to_weights(Tree& root, const ConfigureOptions& options, Provenance* provenance) {
+  Tree weights;
+  if (!options.weight_config.is_null()) weights.set("model", expand_tree(options.weight_config, {}, LayerPlaceholder::keep, "model"));
+  const Tree before = root;
+  raise_lofi(*root.find("model"), weights.find("model"), options.weight_dtype);
+  const auto store_source = [&](DataType dtype) { return fmt::format("weight dtype {} in the store", to_string(dtype)); };
+  if (provenance != nullptr) {
+    provenance->changes(before, root, [&](const std::string& path) {
+      constexpr std::string_view kField = ".compute_kernel_config.math_fidelity";
+      return store_source(weight_dtype_of(find_path(weights, path.substr(0, path.size() - kField.size())), options.weight_dtype));
+    });
+  }
+  apply_assignments(root, precision_sets(options.weight_dtype), store_source(options.weight_dtype), provenance);
+}
+
+}  // namespace
+
+Tree with_overlays(const Tree& model_config, const std::vector<Overlay>& overlays, const std::vector<std::string>& sets, const std::string& file,
+                   Provenance* provenance) {
+  Tree root = expanded_root(model_config);
+  if (provenance != nullptr) {
+    Tree folded;
+    folded.set("model", *model_config.find("model"));
+    *provenance = Provenance::of_file(folded, file);
+  }
+  apply_changes(root, overlays, sets, provenance);
+  Tree document = model_config;
+  *document.find("model") = fold_model(*root.find("model"));
   return document;
 }
 
-Tree make_model_config(const HfConfig& hf, const ConfigureOptions& options) {
+Tree make_model_config(const HfConfig& hf, const ConfigureOptions& options, Provenance* provenance) {
   if (options.mesh.shape.num_devices() != 1) {
     throw Error(fmt::format("[configure] mesh {}: only 1x1 is supported so far; leave --mesh out", to_string(options.mesh.shape)));
   }
   const bool prefill = options.mode == Mode::prefill;
   const Model::Config config = prefill ? Model::prefill_model_config(hf, options.mesh) : Model::decode_model_config(hf, options.mesh);
-  Tree model = expand_tree(to_tree(config), {}, LayerPlaceholder::keep, "model");
-  const Tree weights = options.weight_config.is_null() ? Tree() : expand_tree(options.weight_config, {}, LayerPlaceholder::keep, "model");
-  raise_lofi(model, weights.is_null() ? nullptr : &weights, options.weight_dtype);
+  Tree root;
+  root.set("model", expand_tree(to_tree(config), {}, LayerPlaceholder::keep, "model"));
+  if (provenance != nullptr) *provenance = Provenance::of(root, "default");
+  fit_to_weights(root, options, provenance);
+  apply_changes(root, options.overlays, options.sets, provenance);
   Tree document;
   document.set("format_version", Tree(kModelConfigVersion));
   document.set("mode", Tree(prefill ? "prefill" : "decode"));
   document.set("mesh", Tree(to_string(options.mesh.shape)));
   document.set("device", device_tree(options.mesh.device));
-  document.set("model", std::move(model));
-  document = with_overlays(document, {}, precision_sets(options.weight_dtype));
-  return with_overlays(document, options.overlays, options.sets);
+  document.set("model", fold_model(*root.find("model")));
+  return document;
 }
 
 }  // namespace meshseek

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "config/provenance.hpp"
 #include "config/tree.hpp"
 #include "hf/hf_config.hpp"
 #include "mesh/mesh_device.hpp"
@@ -15,6 +16,12 @@ inline constexpr std::int64_t kModelConfigVersion = 1;
 
 enum class Mode : std::uint8_t { prefill, decode };
 
+/// A tree of changes, and the name under which explain() shows it.
+struct Overlay {
+  Tree tree = {};
+  std::string name = {};
+};
+
 struct ConfigureOptions {
   Mode mode = Mode::prefill;
   MeshDevice mesh = {};
@@ -22,15 +29,18 @@ struct ConfigureOptions {
   DataType weight_dtype = DataType::bfloat8_b;
   /// The "model" part of the store's weight config, when there is one: operators with weights of another dtype than the standard get a fidelity that fits.
   Tree weight_config = {};
-  std::vector<Tree> overlays = {};      ///< applied after expansion, in order
+  std::vector<Overlay> overlays = {};  ///< applied after expansion, in order
   std::vector<std::string> sets = {};  ///< "model.layers.0.mla.wo.dtype=float32", after the overlays, in order
 };
 
 /// {"format_version", "mode", "mesh", "device", "model"}: typed configs of every module, equal layers folded into ranges.
+/// \param provenance when given: filled with who set each field of the expanded "model"
 /// \throws ConfigError for an overlay or assignment that does not fit.
-Tree make_model_config(const HfConfig& hf, const ConfigureOptions& options);
+Tree make_model_config(const HfConfig& hf, const ConfigureOptions& options, Provenance* provenance = nullptr);
 
 /// Applies overlays and assignments to a model config document (as read from a file) and folds it again.
-Tree with_overlays(const Tree& model_config, const std::vector<Tree>& overlays, const std::vector<std::string>& sets);
+/// \param file the document's name; \param provenance when given: filled with who set each field of the expanded "model"
+Tree with_overlays(const Tree& model_config, const std::vector<Overlay>& overlays, const std::vector<std::string>& sets,
+                   const std::string& file = "the model config", Provenance* provenance = nullptr);
 
 }  // namespace meshseek

@@ -83,5 +83,65 @@ TEST_F(Configure, AStoreGivesTheConfigOfItsDtype) {
   EXPECT_NE(from_store, run({"configure", checkpoint("v3-tiny").string()}).out);
 }
 
+class ConfigureDiff : public Configure {
+ protected:
+  std::string config(const std::string& name, const Arguments& flags = {}) {
+    const std::string file = (folder() / name).string();
+    Arguments arguments = {"configure", model_, "--device", device_, "-o", file};
+    arguments.insert(arguments.end(), flags.begin(), flags.end());
+    EXPECT_EQ(run(arguments).exit_code, 0);
+    return file;
+  }
+};
+
+TEST_F(ConfigureDiff, TwoFilesDifferPerFieldFoldedIntoRanges) {
+  const std::string a = config("a.json");
+  const std::string overlay = write("o.json", R"({"model": {"layers": {"0-5": {"mla": {"wo": {"dtype": "float32"}}}}}})").string();
+  const std::string b = config("b.json", {"--overlay", overlay, "--set", "model.layers.2.mla.wo.dtype=null"});
+  const Result result = run({"configure", "--diff", a, b});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(result.err, "");
+  EXPECT_EQ(result.out, "model.layers.0-1.mla.wo.dtype: unset -> float32\nmodel.layers.3-5.mla.wo.dtype: unset -> float32\n");
+}
+
+TEST_F(ConfigureDiff, EqualFilesSaySo) {
+  const std::string a = config("a.json");
+  const Result result = run({"configure", "--diff", a, a});
+  EXPECT_EQ(result.exit_code, 0);
+  EXPECT_EQ(result.out, "no differences\n");
+}
+
+TEST_F(ConfigureDiff, AFieldLeftOutHasItsDefault) {
+  const std::string a = config("a.json");
+  const std::string b = config("b.json");
+  replace_in_file(b, "\"transpose_b\": true,", "");
+  EXPECT_EQ(run({"configure", "--diff", a, b}).out, "no differences\n");
+}
+
+TEST_F(ConfigureDiff, AModelIsComparedWithAFileOfItsMode) {
+  const std::string decode = config("decode.json", {"--mode", "decode", "--set", "model.lm_head.dtype=bfloat16"});
+  const std::string difference = run({"configure", model_, "--device", device_, "--diff", decode}).out;
+  EXPECT_THAT(difference, ::testing::MatchesRegex("model.lm_head.dtype: [a-z0-9]+ -> bfloat16\n"));
+  EXPECT_EQ(run({"configure", model_, "--device", device_, "--set", "model.lm_head.dtype=bfloat16", "--diff", decode}).out, "no differences\n");
+  EXPECT_THAT(run({"configure", model_, "--device", device_, "--mode", "prefill", "--diff", decode}).out, ::testing::StartsWith("mode: prefill -> decode\n"));
+}
+
+TEST_F(ConfigureDiff, AFileThatIsNoModelConfigIsNamed) {
+  const std::string a = config("a.json");
+  expect_failure(run({"configure", "--diff", a, write("b.json", "{}").string()}), "b.json");
+  const std::string b = config("b.json");
+  replace_in_file(b, "\"transpose_b\"", "\"transpose_c\"");
+  expect_failure(run({"configure", "--diff", a, b}), "b.json");
+  expect_failure(run({"configure", "--diff", a, (folder() / "none.json").string()}), "none.json");
+}
+
+TEST_F(ConfigureDiff, NeedsTwoThingsToCompare) {
+  const std::string a = config("a.json");
+  expect_usage_error(run({"configure", "--diff", a}), "--diff");
+  expect_usage_error(run({"configure", model_, "--diff", a, a}), "--diff");
+  expect_usage_error(run({"configure", "--diff", a, a, "--set", "model.lm_head.dtype=float32"}), "--diff");
+  expect_usage_error(run({"configure"}), "MODEL is required");
+}
+
 }  // namespace
 }  // namespace meshseek::cli_test

@@ -12,7 +12,7 @@ namespace {
 
 using Flags = std::set<std::string>;
 
-const std::vector<std::string> kVerbs = {"convert", "configure", "run", "logits", "score", "tokenize", "template", "inspect"};
+const std::vector<std::string> kVerbs = {"convert", "configure", "run", "logits", "score", "tokenize", "template", "inspect", "explain"};
 
 class Usage : public ProgramTest {};
 
@@ -39,6 +39,9 @@ TEST_F(Usage, MistakesInTheCommandLineExitWith2) {
   expect_usage_error(run({"logits", model, "--ids", "1"}), "-o");
   expect_usage_error(run({"score", model}), "--text");
   expect_usage_error(run({"tokenize"}), "MODEL is required");
+  expect_usage_error(run({"explain", model}), "PATH is required");
+  expect_usage_error(run({"explain", model, "model", "--mode", "prefill", "--decode-config", "x.json"}), "--decode-config");
+  expect_usage_error(run({"explain", model, "model", "--prefill-config", "x.json", "--decode-config", "x.json"}), "--prefill-config");
   expect_usage_error(run({"inspect", write("x.json", "{}").string(), "--run-config"}), "--run-config");
 }
 
