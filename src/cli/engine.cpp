@@ -46,6 +46,7 @@ Tree model_config(const ModelSource& source, const ConfigFlags& flags, Mode mode
   ConfigureOptions options;
   options.mode = mode;
   options.mesh = {.shape = source.mesh(), .device = probe_device()};
+  if (flags.num_threads > 0) options.mesh.device.num_cores = static_cast<std::int64_t>(flags.num_threads);
   options.weight_dtype = source.dtype();
   options.weight_config = weight_config;
   options.overlays = read_overlays(flags);
@@ -53,8 +54,9 @@ Tree model_config(const ModelSource& source, const ConfigFlags& flags, Mode mode
   return make_model_config(source.hf_config(), options, provenance);
 }
 
-LoadedModel load_model(const ModelSource& source, const ConfigFlags& flags, std::size_t num_threads, std::int64_t capacity) {
+LoadedModel load_model(const ModelSource& source, ConfigFlags flags, std::size_t num_threads, std::int64_t capacity) {
   const OperatorLog log = wanted_log();
+  flags.num_threads = num_threads;
   // Configs come first: a mistake in a flag is found before hours of conversion.
   model_config(source, flags, Mode::prefill);
   model_config(source, flags, Mode::decode);
@@ -63,8 +65,9 @@ LoadedModel load_model(const ModelSource& source, const ConfigFlags& flags, std:
   const Tree prefill = model_config(source, flags, Mode::prefill, weight_config);
   const Tree decode = model_config(source, flags, Mode::decode, weight_config);
   const auto start = std::chrono::steady_clock::now();
-  auto runner = std::make_unique<Runner>(store, prefill, decode, RunnerOptions{.num_threads = num_threads, .max_tokens = capacity});
+  auto runner = std::make_unique<Runner>(store, prefill, decode, RunnerOptions{.num_threads = num_threads, .max_tokens = capacity, .strict = flags.strict});
   const double load_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (!runner->note().empty()) print_note(runner->note());
   if (log != OperatorLog::none) runner->device().set_observer(make_observer(log));
   return {.runner = std::move(runner), .load_s = load_s};
 }

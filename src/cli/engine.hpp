@@ -22,6 +22,6 @@ struct LoadedModel {
 
 /// Configures, converts when necessary, loads. \param capacity tokens of the context; 0: max_position_embeddings
 /// MESHSEEK_LOG=ops prints every executed operator to stderr, MESHSEEK_LOG=plan each distinct plan of an operator once.
-LoadedModel load_model(const ModelSource& source, const ConfigFlags& flags, std::size_t num_threads, std::int64_t capacity);
+LoadedModel load_model(const ModelSource& source, ConfigFlags flags, std::size_t num_threads, std::int64_t capacity);
 
 }  // namespace meshseek::cli

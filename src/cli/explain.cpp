@@ -16,7 +16,14 @@ namespace meshseek::cli {
 namespace {
 
 /// What it means that nobody set a field which may be unset.
-std::string unset_source(std::string_view /*op*/, std::string_view /*field*/) { return "default"; }
+std::string unset_source(const Tree& op, std::string_view field) {
+  if (*op.find("op") != Tree(LinearConfig::kOp)) return "default";
+  for (const DynamicField& dynamic : LinearConfig::dynamic_fields()) {
+    const Tree* rule = op.find(dynamic.rule);
+    if (dynamic.name == field && rule != nullptr && !rule->is_null()) return fmt::format("dynamic rule ({})", dynamic.rule);
+  }
+  return "default";
+}
 
 /// {"model": ...} with one entry per layer, and null for each unset field.
 Tree complete_root(const Tree& document) {
@@ -79,7 +86,7 @@ void append_fields(const ExplainedConfig& config, const Found& found, const Tree
   Tree row;
   row.set("field", Tree(field));
   row.set("value", node);
-  row.set("source", Tree(source ? *source : node.is_null() ? unset_source(found.op->find("op")->as_string(path), field) : "default"));
+  row.set("source", Tree(source ? *source : node.is_null() ? unset_source(*found.op, field) : "default"));
   rows.push_back(std::move(row));
 }
 

@@ -28,6 +28,10 @@ void add_config_flags(CLI::App& verb, ConfigFlags& flags) {
   add_overlay_flags(verb, flags);
 }
 
+void add_strict_flag(CLI::App& verb, ConfigFlags& flags) {
+  verb.add_flag("--strict", flags.strict, "refuse a config that was made for another number of cores");
+}
+
 void add_threads_flag(CLI::App& verb, const char* name, std::size_t& num_threads) {
   verb.add_option(name, num_threads, "threads (default: one per usable core)")->type_name("N")->check(CLI::Range(1, 4096));
 }

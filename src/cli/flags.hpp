@@ -29,6 +29,8 @@ struct ConfigFlags {
   std::string decode_config = {};
   std::vector<std::string> overlays = {};
   std::vector<std::string> sets = {};
+  bool strict = false;          ///< a config that was made for another number of cores is an error
+  std::size_t num_threads = 0;  ///< cores of the device that standard configs are made for; 0: as probed
 };
 
 /// --dtype, --dtype-policy, --mesh
@@ -37,6 +39,8 @@ void add_conversion_flags(CLI::App& verb, SourceFlags& flags);
 void add_overlay_flags(CLI::App& verb, ConfigFlags& flags);
 /// --prefill-config, --decode-config and add_overlay_flags()
 void add_config_flags(CLI::App& verb, ConfigFlags& flags);
+/// --strict, for verbs that make a run config.
+void add_strict_flag(CLI::App& verb, ConfigFlags& flags);
 void add_threads_flag(CLI::App& verb, const char* name, std::size_t& num_threads);
 
 /// Values of flags; empty text: absent. \throws UsageError naming the flag.

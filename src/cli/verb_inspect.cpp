@@ -44,6 +44,7 @@ void add_inspect(CLI::App& app, Action& action) {
   verb->add_option("FILE", flags->source.model, ".safetensors, .tensorbin, weight or model config, store or checkpoint folder")->required();
   verb->add_flag("--run-config", flags->run_config, "the merged configs of a store as JSON, weights as dtype, shape and layout");
   add_config_flags(*verb, flags->config);
+  add_strict_flag(*verb, flags->config);
   verb->add_flag("--json", flags->json, "print a JSON document");
   verb->footer("Example:\n  meshseek inspect models/tiny-shakespeare/model-00001-of-000002.safetensors");
   verb->callback([flags, &action] { action = [flags] { run_inspect(*flags); }; });

@@ -80,6 +80,7 @@ void add_logits(CLI::App& app, Action& action) {
   verb->add_flag("--router", flags->wanted.router, "router.N.indices, router.N.weights: chosen experts of layer N");
   verb->add_flag("--mtp", flags->wanted.mtp, "mtp_logits: predictions of the multi-token prediction module");
   add_config_flags(*verb, flags->config);
+  add_strict_flag(*verb, flags->config);
   add_conversion_flags(*verb, flags->source);
   add_threads_flag(*verb, "--threads", flags->num_threads);
   verb->add_option("-o", flags->output, "safetensors file to write")->type_name("OUT")->required();

@@ -146,6 +146,7 @@ void add_run(CLI::App& app, Action& action) {
   flags->has_file->excludes(flags->has_ids);
   add_sampling_flags(*verb, *flags);
   add_config_flags(*verb, flags->config);
+  add_strict_flag(*verb, flags->config);
   add_conversion_flags(*verb, flags->source);
   add_threads_flag(*verb, "--threads", flags->num_threads);
   verb->add_flag("--json", flags->json, "print a JSON document");

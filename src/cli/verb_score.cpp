@@ -92,6 +92,7 @@ void add_score(CLI::App& app, Action& action) {
   verb->add_option("--reference", flags->reference, "checkpoint folder or store to compare with")->type_name("STORE");
   verb->add_option("--max-tokens", flags->options.max_tokens, "score only the first N tokens of the text")->type_name("N")->check(CLI::PositiveNumber);
   add_config_flags(*verb, flags->config);
+  add_strict_flag(*verb, flags->config);
   add_conversion_flags(*verb, flags->source);
   add_threads_flag(*verb, "--threads", flags->num_threads);
   verb->add_flag("--json", flags->json, "print a JSON document");

@@ -31,6 +31,18 @@ const Tree& model_part(const Tree& document, const MeshShape& mesh, const std::s
   return member("model");
 }
 
+/// What to say about a config for another number of cores: its cores are then shared out over this device's threads. Empty: it fits.
+std::string core_note(const Tree& document, const std::string& mode, const Device& device) {
+  const Tree* description = document.find("device");
+  const Tree* cores = description == nullptr ? nullptr : description->find("num_cores");
+  if (cores == nullptr) return "";
+  const std::int64_t planned = cores->as_integer(mode + " config device.num_cores");
+  const std::int64_t actual = device.description().num_cores;
+  if (planned == actual) return "";
+  return fmt::format("[{} config] was made for {} cores and this device has {}: its shares of the work are dealt to these; configure again for the best plan",
+                     mode, planned, actual);
+}
+
 /// The lists of a whole model have as many elements as config.json says.
 LayerCounts layer_counts(const HfConfig& hf) {
   return [&hf](std::string_view path) -> std::optional<std::int64_t> {
@@ -57,6 +69,9 @@ Runner::Runner(const Path& store, const Tree& prefill_config, const Tree& decode
   const StoreInfo info = read_store_info(store);
   hf_ = read_hf_config(store);
   device_ = std::make_unique<Device>(options.num_threads);
+  note_ = core_note(prefill_config, "prefill", *device_);
+  if (note_.empty()) note_ = core_note(decode_config, "decode", *device_);
+  if (options.strict && !note_.empty()) throw ConfigError(note_);
   WeightLoader loader(store, info.mesh);
   const LayerCounts counts = layer_counts(hf_);
   prefill_ = create_run_config<Model::Config>(model_part(prefill_config, info.mesh, "prefill"), info.weight_config, "model", loader, counts);

@@ -33,6 +33,7 @@ bool looks_like_store(const Path& folder);
 struct RunnerOptions {
   std::size_t num_threads = 0;     ///< 0: one per usable core
   std::int64_t max_tokens = 0;   ///< capacity of a sequence; 0: max_position_embeddings
+  bool strict = false;           ///< a config that was made for another number of cores is an error
 };
 
 /// Loaded weights, both run configs and one sequence's state. Not thread-safe.
@@ -58,6 +59,8 @@ class Runner {
   std::int64_t capacity() const { return capacity_; }
   std::int64_t num_tensor_files() const { return num_files_; }
   std::int64_t weight_bytes() const { return weight_bytes_; }
+  /// One line about a config that was made for another number of cores than this device has; empty: it fits.
+  const std::string& note() const { return note_; }
 
  private:
   void check_vocabulary(std::span<const std::int64_t> ids) const;
@@ -73,6 +76,7 @@ class Runner {
   std::int64_t capacity_ = 0;
   std::int64_t num_files_ = 0;
   std::int64_t weight_bytes_ = 0;
+  std::string note_;
 };
 
 }  // namespace meshseek

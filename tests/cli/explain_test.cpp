@@ -31,6 +31,8 @@ TEST_F(Explain, WithoutChangesEverythingIsADefault) {
   EXPECT_EQ(field("model.layers.0.mlp.w1", kFidelity), "\"LoFi\" | default");
   EXPECT_EQ(field("model.layers.0.mlp.w1", "transpose_b"), "true | default");
   EXPECT_EQ(field("model.layers.0.mlp.w1", "dtype"), "null | default");
+  EXPECT_EQ(field("model.layers.0.mlp.w1", "program_config"), "null | dynamic rule (program_rule)");
+  EXPECT_EQ(field("model.layers.0.mlp.w1", "program_rule", {"--mode", "decode"}), "null | default");
   EXPECT_FALSE(fs::exists(cache()));
 }
 
@@ -87,7 +89,9 @@ TEST_F(Explain, AModuleListsItsOperatorsFolded) {
 
 TEST_F(Explain, AFieldAloneMayBeNamed) {
   EXPECT_EQ(run({"explain", checkpoint("v3-tiny").string(), "model.layers.0.mlp.w1.compute_kernel_config"}).out,
-            "model.layers.0.mlp.w1.compute_kernel_config (prefill): Linear\n  compute_kernel_config.math_fidelity  LoFi  default\n");
+            "model.layers.0.mlp.w1.compute_kernel_config (prefill): Linear\n"
+            "  compute_kernel_config.math_fidelity     LoFi  default\n"
+            "  compute_kernel_config.fp32_dest_acc_en  true  default\n");
   EXPECT_EQ(run({"explain", checkpoint("v3-tiny").string(), "model.lm_head.dtype", "--mode", "decode"}).out.substr(0, 29),
             "model.lm_head.dtype (decode):");
 }

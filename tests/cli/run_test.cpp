@@ -5,6 +5,9 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <set>
+#include <sstream>
+#include <string>
 #include <thread>
 
 #include "tests/cli/program.hpp"
@@ -197,6 +200,30 @@ TEST_F(Run, TheOperatorLogShowsEachOperator) {
   for (const char* op : {"embedding ", "rms_norm ", "linear ", "flash_mla_prefill ", "flash_mla_decode ", "router "}) {
     EXPECT_THAT(result.err, HasSubstr(op));
   }
+}
+
+TEST_F(Run, ThePlanLogShowsEachDistinctPlanOnce) {
+  set("MESHSEEK_LOG", "plan");
+  const Result result = run({"run", v3_tiny_, "--ids", "5,6,7", "-n", "4"});
+  EXPECT_EQ(result.exit_code, 0);
+  for (const char* part : {"plan linear ", "plan grouped_linear ", "plan mul ", "plan flash_mla_decode ", "result in L1", "result in DRAM"}) {
+    EXPECT_THAT(result.err, HasSubstr(part));
+  }
+  std::istringstream lines(result.err);
+  std::set<std::string> seen;
+  for (std::string line; std::getline(lines, line);) EXPECT_TRUE(seen.insert(line).second) << line;
+}
+
+TEST_F(Run, AConfigForAnotherNumberOfCoresRunsWithANoteOrIsRefusedWhenStrict) {
+  const std::string device = write("device.json", R"({"num_cores": 6, "l2_bytes": 1048576, "isa": "avx2"})").string();
+  const std::string config = (folder() / "decode.json").string();
+  ASSERT_EQ(run({"configure", v3_tiny_, "--mode", "decode", "--device", device, "-o", config}).exit_code, 0);
+  const Result own = run({"run", v3_tiny_, "--ids", "5,6,7", "-n", "8", "--threads", "2"});
+  const Result other = run({"run", v3_tiny_, "--ids", "5,6,7", "-n", "8", "--threads", "2", "--decode-config", config});
+  EXPECT_EQ(own.out, other.out);
+  EXPECT_THAT(own.err, Not(HasSubstr("cores")));
+  EXPECT_THAT(other.err, HasSubstr("[decode config] was made for 6 cores and this device has 2"));
+  expect_failure(run({"run", v3_tiny_, "--ids", "5,6,7", "--threads", "2", "--decode-config", config, "--strict"}), "was made for 6 cores");
 }
 
 TEST_F(Run, CtrlCStopsTheGenerationAndKeepsTheText) {
