@@ -25,10 +25,6 @@ void check(const Tensor& x, const LinearConfig& cfg, std::string_view op) {
                     to_string(x.shape()), to_string(weight.shape()), cfg.transpose_b));
   }
   validate(cfg, op);
-  if (cfg.compute_kernel_config.math_fidelity == MathFidelity::LoFi && !is_block_float(weight.dtype())) {
-    throw ConfigError(fmt::format("[{}] math_fidelity LoFi needs a bfloat8_b or bfloat4_b weight but {} is {}; set HiFi2", op,
-                                  to_string(weight.shape()), to_string(weight.dtype())));
-  }
 }
 
 std::vector<float> bias_values(const LinearConfig& cfg) {

@@ -51,7 +51,7 @@ TEST(LinearErrors, RefuseLoFiWithoutBlockFloat) {
   EXPECT_EQ(message_of<ConfigError>([&] {
               linear(random_activation({2, 8}, 1, device), cfg);
             }),
-            "[linear] math_fidelity LoFi needs a bfloat8_b or bfloat4_b weight but [4, 8] is bfloat16; set HiFi2");
+            "[linear.compute_kernel_config.math_fidelity] LoFi needs a bfloat8_b or bfloat4_b weight but it is bfloat16; set HiFi2");
 }
 
 TEST(LinearErrors, RefuseABiasOfAnotherLength) {

@@ -125,6 +125,11 @@ void validate(const LinearConfig& cfg, std::string_view where) {
   validate(cfg.memory_config, {.height_sharded = true, .width_sharded = true, .block_sharded = true}, join_path(where, "memory_config"));
   const std::vector<std::int64_t>& shape = cfg.input_tensor_b.shape;
   const std::int64_t k = shape.size() < 2 ? 0 : shape[shape.size() - (cfg.transpose_b ? 1 : 2)];
+  const Tensor& weight = cfg.input_tensor_b.tensor;  // loaded when the run config is made
+  if (weight.has_storage() && cfg.compute_kernel_config.math_fidelity == MathFidelity::LoFi && !is_block_float(weight.dtype())) {
+    fail(where, "compute_kernel_config.math_fidelity",
+         fmt::format("LoFi needs a bfloat8_b or bfloat4_b weight but it is {}; set HiFi2", to_string(weight.dtype())));
+  }
   if (cfg.program_config && cfg.program_rule) {
     fail(where, "program_rule", "has no effect beside program_config; set one of the two to null");
   }

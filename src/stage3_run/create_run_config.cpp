@@ -2,39 +2,65 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/error.hpp"
 
 namespace meshseek {
+namespace create_run_config_detail {
 namespace {
 
 bool is_weight_leaf(const Tree& node) { return node.is_string() || node.find("path") != nullptr; }
 
-template <class Visit>
-void visit_leaves(const Tree& node, const std::string& where, Visit&& visit) {
-  if (is_weight_leaf(node)) return visit(node, where);
-  for (const auto& [name, child] : node.as_object(where)) visit_leaves(child, where + "." + name, visit);
+/// The dotted path of the first weight at or below `node`; empty when there is none.
+std::string first_weight(const Tree& node, const std::string& where) {
+  if (is_weight_leaf(node)) return where;
+  for (const auto& [name, child] : node.as_object(where)) {
+    if (std::string path = first_weight(child, join_path(where, name)); !path.empty()) return path;
+  }
+  return "";
+}
+
+void check_no_weights(const Tree& node, const std::string& where) {
+  const std::string path = first_weight(node, where);
+  if (!path.empty()) throw ConfigError(fmt::format("[{}] superfluous weight: no operator of the model config takes it", path));
 }
 
 }  // namespace
 
-WeightMerge::WeightMerge(const Tree& weight_config, const std::string& root, WeightLoader& loader) : loader_(&loader) {
-  visit_leaves(weight_config, root, [&](const Tree& leaf, const std::string& where) { entries_.emplace(where, Entry{&leaf}); });
+void throw_missing(const WeightSlot& slot, const std::string& where) {
+  throw ConfigError(
+      fmt::format("[{}] missing weight: the model config expects {} but the weight config has no entry here", where, to_string(slot.shape)));
 }
 
-void WeightMerge::fill(WeightSlot& slot, const std::string& where) {
-  const auto found = entries_.find(where);
-  if (found == entries_.end()) {
-    throw ConfigError(fmt::format("[{}] missing weight: the model config expects {} but the weight config has no entry here", where,
-                                  to_string(slot.shape)));
+void check_superfluous(const Tree& weights, std::span<const std::string_view> known, const std::string& where) {
+  for (const auto& [name, child] : weights.as_object(where)) {
+    if (std::find(known.begin(), known.end(), name) == known.end()) check_no_weights(child, join_path(where, name));
   }
-  found->second.used = true;
-  slot.tensor = loader_->load(*found->second.leaf, slot.shape, where);
 }
 
-void WeightMerge::check_all_used() const {
-  for (const auto& [where, entry] : entries_) {
-    if (!entry.used) throw ConfigError(fmt::format("[{}] superfluous weight: no operator of the model config takes it", where));
+const Tree* list_element(const Tree* weights, std::size_t idx) {
+  if (weights == nullptr) return nullptr;
+  // Expanded lists are in order.
+  const Tree::Object& elements = weights->as_object("");
+  return idx < elements.size() ? &elements[idx].second : nullptr;
+}
+
+void check_list_size(const Tree* weights, std::size_t size, const std::string& where) {
+  if (weights == nullptr) return;
+  const Tree::Object& elements = weights->as_object(where);
+  for (std::size_t idx = size; idx < elements.size(); ++idx) check_no_weights(elements[idx].second, join_path(where, elements[idx].first));
+}
+
+}  // namespace create_run_config_detail
+
+void load_weights(std::span<WeightMatch> matches, WeightLoader& loader, const RunConfigOptions& options) {
+  if (options.team != nullptr) {
+    std::vector<WeightLoader::Entry> entries;
+    for (const WeightMatch& match : matches) entries.push_back(match.entry);
+    loader.open_all(entries, *options.team, options.on_progress);
   }
+  for (WeightMatch& match : matches) match.slot->tensor = loader.load(*match.entry.leaf, match.slot->shape, match.entry.where);
 }
 
 }  // namespace meshseek

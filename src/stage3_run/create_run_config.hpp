@@ -1,11 +1,15 @@
 /// Merges a model config and a weight config into a run config: typed operator configs with loaded weights.
 #pragma once
-#include <map>
+#include <functional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <vector>
 
+#include "base/thread_team.hpp"
 #include "config/fields.hpp"
+#include "config/names.hpp"
 #include "config/ranges.hpp"
 #include "config/serialise.hpp"
 #include "ops/common_config.hpp"
@@ -14,75 +18,96 @@
 
 namespace meshseek {
 
-/// The weight slots of a config and the entries of a weight config, matched by dotted path.
-class WeightMerge {
- public:
-  /// \param weight_config expanded tree; \param root its dotted path, e.g. "model"
-  WeightMerge(const Tree& weight_config, const std::string& root, WeightLoader& loader);
-
-  /// Fills one slot. \throws ConfigError "missing weight" when the weight config has no such entry.
-  void fill(WeightSlot& slot, const std::string& where);
-  /// \throws ConfigError naming the first entry that no operator took.
-  void check_all_used() const;
-
- private:
-  struct Entry {
-    const Tree* leaf = nullptr;
-    bool used = false;
-  };
-  std::map<std::string, Entry> entries_;
-  WeightLoader* loader_;
-};
-
 /// A list of module configs, such as the layers of a model.
 template <class T>
 concept ConfigList = requires { typename T::value_type; } && ModuleConfig<typename T::value_type>;
+
+/// A weight slot of a config and the entry of the weight config that belongs to it.
+struct WeightMatch {
+  WeightSlot* slot = nullptr;
+  WeightLoader::Entry entry = {};
+};
+
+namespace create_run_config_detail {
+
+[[noreturn]] void throw_missing(const WeightSlot& slot, const std::string& where);
+/// \throws ConfigError naming the first entry below `weights` that no field of `known` takes
+void check_superfluous(const Tree& weights, std::span<const std::string_view> known, const std::string& where);
+/// Element `idx` of an expanded list; null pointer when there is none.
+const Tree* list_element(const Tree* weights, std::size_t idx);
+void check_list_size(const Tree* weights, std::size_t size, const std::string& where);
+
+}  // namespace create_run_config_detail
+
+/// Walks a typed config and the expanded weight tree beside it, and pairs each weight slot with its entry.
+/// \param weights null pointer: nothing here has weights
+/// \throws ConfigError "missing weight" or "superfluous weight", naming the dotted path
+template <class Config>
+void match_weights(Config& config, const Tree* weights, const std::string& where, std::vector<WeightMatch>& matches) {
+  namespace detail = create_run_config_detail;
+  std::vector<std::string_view> known;
+  for_each_field(config, [&](std::string_view name, auto& member) {
+    using Member = std::remove_cvref_t<decltype(member)>;
+    if constexpr (std::is_same_v<Member, WeightSlot>) {
+      known.push_back(name);
+      const std::string path = join_path(where, name);
+      const Tree* entry = weights == nullptr ? nullptr : weights->find(name);
+      if (entry == nullptr) detail::throw_missing(member, path);
+      matches.push_back({&member, {entry, path}});
+    } else if constexpr (HasFields<Member>) {
+      known.push_back(name);
+      match_weights(member, weights == nullptr ? nullptr : weights->find(name), join_path(where, name), matches);
+    } else if constexpr (ConfigList<Member>) {
+      known.push_back(name);
+      const Tree* list = weights == nullptr ? nullptr : weights->find(name);
+      const std::string path = join_path(where, name);
+      detail::check_list_size(list, member.size(), path);
+      for (std::size_t idx = 0; idx < member.size(); ++idx) {
+        match_weights(member[idx], detail::list_element(list, idx), join_path(path, std::to_string(idx)), matches);
+      }
+    }
+  });
+  if (weights != nullptr) detail::check_superfluous(*weights, known, where);
+}
 
 /// Visits every WeightSlot below a config, with its dotted path.
 template <class Config, class Visit>
 void for_each_weight_slot(Config& config, const std::string& where, Visit&& visit) {
   for_each_field(config, [&](std::string_view name, auto& member) {
     using Member = std::remove_cvref_t<decltype(member)>;
-    const std::string path = where + "." + std::string(name);
+    const std::string path = join_path(where, name);
     if constexpr (std::is_same_v<Member, WeightSlot>) {
       visit(member, path);
     } else if constexpr (HasFields<Member>) {
       for_each_weight_slot(member, path, visit);
     } else if constexpr (ConfigList<Member>) {
-      for (std::size_t idx = 0; idx < member.size(); ++idx) for_each_weight_slot(member[idx], path + "." + std::to_string(idx), visit);
+      for (std::size_t idx = 0; idx < member.size(); ++idx) for_each_weight_slot(member[idx], join_path(path, std::to_string(idx)), visit);
     }
   });
 }
 
-/// Visits every operator config of type Op below a config, with its dotted path.
-template <class Op, class Config, class Visit>
-void for_each_operator(Config& config, const std::string& where, Visit&& visit) {
-  for_each_field(config, [&](std::string_view name, auto& member) {
-    using Member = std::remove_cvref_t<decltype(member)>;
-    const std::string path = where + "." + std::string(name);
-    if constexpr (std::is_same_v<Member, Op>) {
-      visit(member, path);
-    } else if constexpr (ModuleConfig<Member>) {
-      for_each_operator<Op>(member, path, visit);
-    } else if constexpr (ConfigList<Member>) {
-      for (std::size_t idx = 0; idx < member.size(); ++idx) for_each_operator<Op>(member[idx], path + "." + std::to_string(idx), visit);
-    }
-  });
-}
+/// Besides the weights' place: who helps to load them, and who is told.
+struct RunConfigOptions {
+  LayerCounts layer_counts = {};  ///< how many elements each list must have; without it a list's own highest index decides
+  ThreadTeam* team = nullptr;     ///< null: files are mapped by the calling thread
+  std::function<void(const LoadProgress&)> on_progress = {};
+};
+
+/// Maps the files of all matches, then fills the slots. \throws ConfigError as WeightLoader
+void load_weights(std::span<WeightMatch> matches, WeightLoader& loader, const RunConfigOptions& options);
 
 /// The design's create_run_config() for any module: expands range patterns of both configs, reads the typed config, loads each weight into its operator's
 /// own config. Every mismatch is a ConfigError that names the dotted path: overlapping patterns, missing or superfluous weight, wrong shape, dtype, mesh, a
-/// field that would have no effect, a dynamic field that nothing supplies.
+/// field that would have no effect, a dynamic field that nothing supplies. Linear in the number of operators.
 /// \param model_config the module's part of a model config; \param weight_config the same part of the weight config; \param root e.g. "model"
-/// \param layer_counts how many elements each list must have; without it a list's own highest index decides
 template <class Config>
 Config create_run_config(const Tree& model_config, const Tree& weight_config, const std::string& root, WeightLoader& loader,
-                         const LayerCounts& layer_counts = {}) {
-  const Tree expanded_weights = expand_tree(weight_config, layer_counts, LayerPlaceholder::substitute, root);
-  Config config = from_tree<Config>(expand_tree(model_config, layer_counts, LayerPlaceholder::keep, root), root);
-  WeightMerge merge(expanded_weights, root, loader);
-  for_each_weight_slot(config, root, [&](WeightSlot& slot, const std::string& where) { merge.fill(slot, where); });
-  merge.check_all_used();
+                         const RunConfigOptions& options = {}) {
+  const Tree expanded_weights = expand_tree(weight_config, options.layer_counts, LayerPlaceholder::substitute, root);
+  Config config = from_tree<Config>(expand_tree(model_config, options.layer_counts, LayerPlaceholder::keep, root), root);
+  std::vector<WeightMatch> matches;
+  match_weights(config, &expanded_weights, root, matches);
+  load_weights(matches, loader, options);
   check_operators(config, root);
   return config;
 }

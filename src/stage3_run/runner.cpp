@@ -52,17 +52,6 @@ LayerCounts layer_counts(const HfConfig& hf) {
   };
 }
 
-/// LoFi multiplies block mantissas: it needs block-float weights.
-void check_fidelity(const Model::Config& config) {
-  const auto check = [](const LinearConfig& linear, const std::string& where) {
-    if (linear.compute_kernel_config.math_fidelity != MathFidelity::LoFi || is_block_float(linear.input_tensor_b.tensor.dtype())) return;
-    throw ConfigError(fmt::format("[{}] math_fidelity LoFi needs a bfloat8_b or bfloat4_b weight but it is {}; use --set '{}.compute_kernel_config."
-                                  "math_fidelity=HiFi2'",
-                                  where, to_string(linear.input_tensor_b.tensor.dtype()), where));
-  };
-  for_each_operator<LinearConfig>(config, "model", check);
-}
-
 }  // namespace
 
 Runner::Runner(const Path& store, const Tree& prefill_config, const Tree& decode_config, const RunnerOptions& options) {
@@ -73,11 +62,9 @@ Runner::Runner(const Path& store, const Tree& prefill_config, const Tree& decode
   if (note_.empty()) note_ = core_note(decode_config, "decode", *device_);
   if (options.strict && !note_.empty()) throw ConfigError(note_);
   WeightLoader loader(store, info.mesh);
-  const LayerCounts counts = layer_counts(hf_);
-  prefill_ = create_run_config<Model::Config>(model_part(prefill_config, info.mesh, "prefill"), info.weight_config, "model", loader, counts);
-  decode_ = create_run_config<Model::Config>(model_part(decode_config, info.mesh, "decode"), info.weight_config, "model", loader, counts);
-  check_fidelity(prefill_);
-  check_fidelity(decode_);
+  const RunConfigOptions merge = {.layer_counts = layer_counts(hf_), .team = &device_->team(), .on_progress = options.on_progress};
+  prefill_ = create_run_config<Model::Config>(model_part(prefill_config, info.mesh, "prefill"), info.weight_config, "model", loader, merge);
+  decode_ = create_run_config<Model::Config>(model_part(decode_config, info.mesh, "decode"), info.weight_config, "model", loader, merge);
   num_files_ = loader.num_files();
   weight_bytes_ = loader.bytes();
   model_ = std::make_unique<Model>(hf_, MeshDevice{.shape = info.mesh, .device = {}});

@@ -1,6 +1,7 @@
 /// Stage 3: a store and two model configs become a model that runs.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -13,6 +14,7 @@
 #include "mesh/device.hpp"
 #include "mesh/mesh_device.hpp"
 #include "modules/model/model.hpp"
+#include "stage3_run/weight_loader.hpp"
 
 namespace meshseek {
 
@@ -33,6 +35,7 @@ bool looks_like_store(const Path& folder);
 struct RunnerOptions {
   std::size_t num_threads = 0;     ///< 0: one per usable core
   std::int64_t max_tokens = 0;   ///< capacity of a sequence; 0: max_position_embeddings
+  std::function<void(const LoadProgress&)> on_progress = {};  ///< while weights are loaded
   bool strict = false;           ///< a config that was made for another number of cores is an error
 };
 

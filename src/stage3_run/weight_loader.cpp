@@ -2,7 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <filesystem>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <unordered_set>
+#include <utility>
 
 #include "base/error.hpp"
 
@@ -58,17 +62,58 @@ void check_claim(const Tree& object, const TensorFile& file, const MeshShape& me
   }
 }
 
+TensorFile open_file(const Path& path, const std::string& where) {
+  try {
+    return TensorFile(path);
+  } catch (const Error& error) {
+    throw ConfigError(fmt::format("[{}] cannot load the weight: {}", where, error.what()));
+  }
+}
+
 }  // namespace
+
+const TensorFile& WeightLoader::keep(const std::string& relative, TensorFile file) {
+  bytes_ += static_cast<std::int64_t>(file.file_bytes());
+  return files_.emplace(relative, std::move(file)).first->second;
+}
 
 const TensorFile& WeightLoader::open(const std::string& relative, const std::string& where) {
   const auto found = files_.find(relative);
-  if (found != files_.end()) return found->second;
-  try {
-    const TensorFile& file = files_.emplace(relative, TensorFile(store_ / relative)).first->second;
-    bytes_ += static_cast<std::int64_t>(file.file_bytes());
-    return file;
-  } catch (const Error& error) {
-    throw ConfigError(fmt::format("[{}] cannot load the weight: {}", where, error.what()));
+  return found != files_.end() ? found->second : keep(relative, open_file(store_ / relative, where));
+}
+
+void WeightLoader::open_all(std::span<const Entry> entries, ThreadTeam& team, const std::function<void(const LoadProgress&)>& on_progress) {
+  struct Job {
+    std::string relative = {};
+    const std::string* where = nullptr;
+    std::optional<TensorFile> file = {};
+    std::exception_ptr error = {};
+  };
+  std::vector<Job> jobs;
+  std::unordered_set<std::string> seen;
+  for (const Entry& entry : entries) {
+    Claim claim = read_claim(*entry.leaf, entry.where);
+    check_relative(claim.path, entry.where);
+    if (!files_.contains(claim.path) && seen.insert(claim.path).second) jobs.push_back({std::move(claim.path), &entry.where, {}, {}});
+  }
+  std::mutex mutex;
+  LoadProgress progress = {.files_done = 0, .num_files = static_cast<std::int64_t>(jobs.size())};
+  team.parallel_for(jobs.size(), 16, [&](std::size_t begin, std::size_t end) {
+    for (Job& job : std::span(jobs).subspan(begin, end - begin)) {
+      try {
+        job.file.emplace(open_file(store_ / job.relative, *job.where));
+      } catch (...) {
+        job.error = std::current_exception();
+      }
+      if (!on_progress) continue;
+      const std::lock_guard lock(mutex);
+      ++progress.files_done;
+      on_progress(progress);
+    }
+  });
+  for (Job& job : jobs) {
+    if (job.error) std::rethrow_exception(job.error);
+    keep(job.relative, *std::move(job.file));
   }
 }
 

@@ -1,21 +1,42 @@
 /// Loads the tensor files that a weight config names, once each.
 #pragma once
-#include <map>
+#include <cstdint>
+#include <functional>
+#include <span>
 #include <string>
+#include <unordered_map>
+#include <vector>
 
 #include "base/mapped_file.hpp"
+#include "base/thread_team.hpp"
 #include "config/tree.hpp"
 #include "mesh/mesh_shape.hpp"
 #include "tensor/tensor_file.hpp"
 
 namespace meshseek {
 
-/// Maps each file once, so that prefill and decode configs, and layers that share a file, share one copy.
+/// How far open_all() is.
+struct LoadProgress {
+  std::int64_t files_done = 0;
+  std::int64_t num_files = 0;
+};
+
+/// Maps each file once, so that prefill and decode configs, and layers that share a file, share one copy. Tensors keep their files mapped: they may outlive
+/// the loader. One thread at a time.
 class WeightLoader {
  public:
   WeightLoader(Path store, MeshShape mesh) : store_(std::move(store)), mesh_(mesh) {}
 
-  /// The tensor of one weight config entry (an object with path, shape, dtype, .., or a plain path). `where` is its dotted path.
+  /// A weight config entry (an object with path, shape, dtype, .., or a plain path) and its dotted path.
+  struct Entry {
+    const Tree* leaf = nullptr;
+    std::string where = {};
+  };
+  /// Maps the files of all entries that are not mapped yet. \param on_progress called after each file, by one thread at a time; may be empty
+  /// \throws ConfigError naming the first entry, in their order, whose file is missing or damaged
+  void open_all(std::span<const Entry> entries, ThreadTeam& team, const std::function<void(const LoadProgress&)>& on_progress = {});
+
+  /// The tensor of one entry.
   /// \throws ConfigError naming `where`: path that leaves the store, missing file, entry and file differ in shape, dtype, layout or mesh, shape other than `expected`.
   Tensor load(const Tree& entry, const std::vector<std::int64_t>& expected, const std::string& where);
 
@@ -24,10 +45,11 @@ class WeightLoader {
 
  private:
   const TensorFile& open(const std::string& relative, const std::string& where);
+  const TensorFile& keep(const std::string& relative, TensorFile file);
 
   Path store_;
   MeshShape mesh_;
-  std::map<std::string, TensorFile> files_;
+  std::unordered_map<std::string, TensorFile> files_;
   std::int64_t bytes_ = 0;
 };
 
