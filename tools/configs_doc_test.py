@@ -43,7 +43,7 @@ class ConfigsDoc(unittest.TestCase):
     def test_every_table_is_read_and_other_tables_are_not(self):
         other = "\n| name | meaning |\n|---|---|\n| a | b |\n\n"
         text = HEAD + "| a | x | `Ranges.One` |\n" + other + "| rule | test |\n|---|---|\n| b | |\n"
-        self.assertEqual(self.check(text), ["docs/configs.md:12: names no test that proves it: b"])
+        self.assertEqual(self.check(text), ["docs/configs.md:13: names no test that proves it: b"])
 
     def test_a_page_without_a_table_is_found(self):
         self.assertEqual(self.check("# Page\n"), ["docs/configs.md:1: has no table with a column `test`"])
