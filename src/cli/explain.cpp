@@ -27,10 +27,8 @@ std::string unset_source(const Tree& op, std::string_view field) {
 
 /// {"model": ...} with one entry per layer, and null for each unset field.
 Tree complete_root(const Tree& document) {
-  const Tree* model = document.find("model");
-  if (model == nullptr) throw ConfigError("[model config] has no \"model\"; expected a file written by `meshseek configure`");
   Tree root;
-  root.set("model", expand_tree(*model, {}, LayerPlaceholder::keep, "model"));
+  root.set("model", expand_tree(*document.find("model"), {}, LayerPlaceholder::keep, "model"));
   const auto typed = from_tree<Model::Config>(*root.find("model"), "model");
   for_each_unset_field(typed, "model", [&](const std::string& path) {
     const std::size_t dot = path.rfind('.');

@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/error.hpp"
+#include <random>
+#include <regex>
+
+#include "config/names.hpp"
 #include "config/overlay.hpp"
 #include "config/ranges.hpp"
 #include "config/unset_fields.hpp"
@@ -79,6 +82,50 @@ TEST(Provenance, AComputedChangeIsTheSourceOfTheFieldsThatDifferOnly) {
   EXPECT_THAT(provenance.source_of("model.layers.2.w1.program.width"), Optional(std::string("rule for model.layers.2.w1.program.width")));
   EXPECT_THAT(provenance.source_of("model.layers.2.w1.dtype"), Optional(std::string("default")));
   EXPECT_THAT(provenance.source_of("model.layers.1.w1.program.width"), Optional(std::string("default")));
+}
+
+/// Calls visit(path, value) for every value that is no object.
+template <class Visit>
+void visit_leaves(const Tree& tree, const std::string& path, Visit&& visit) {
+  if (!tree.is_object()) return visit(path, tree);
+  for (const auto& [key, value] : tree.as_object(path)) {
+    if (key != "op") visit_leaves(value, join_path(path, key), visit);
+  }
+}
+
+TEST(Provenance, RandomChangesAreAttributedToTheStepThatMadeThem) {
+  const std::vector<std::string> paths = {"model.layers.*.w1.dtype", "model.layers.1.w1.dtype",    "model.layers.0.w1.program.width",
+                                          "**.program.width",        "model.layers.2.experts.*.x", "**.x",
+                                          "model.head.bias",         "model.head.group.a",         "model.layers.*.experts.1.x",
+                                          "model.layers.1.w2.dtype", "model.head.group.b"};
+  for (std::uint64_t seed = 1; seed <= 100; ++seed) {
+    SCOPED_TRACE(seed);
+    std::mt19937_64 random(seed);
+    Tree config = expand_tree(file());
+    Provenance provenance = Provenance::of_file(file(), "a.json");
+    for (int step = 0; step < 8; ++step) {
+      // Each step writes its own name as the value.
+      const std::string name = "step " + std::to_string(step);
+      if (random() % 3 == 0) {
+        const Tree overlay =
+            json(R"({"model": {"head": {"dtype": "NAME"}, "layers": {"1": {"w1": {"program": {"width": "NAME", "NAME": "NAME"}}}}}})");
+        const Tree named = json(std::regex_replace(to_json(overlay), std::regex("NAME"), name));
+        apply_overlay(config, named);
+        provenance.overlay(named, name);
+      } else {
+        const std::string assignment = paths[random() % paths.size()] + "=" + name;
+        apply_set(config, assignment);
+        provenance.set(assignment, name);
+      }
+    }
+    visit_leaves(config, "", [&](const std::string& path, const Tree& value) {
+      const auto source = provenance.source_of(path);
+      ASSERT_TRUE(source.has_value()) << path;
+      const bool is_changed = value.is_string() && value.as_string(path).starts_with("step ");
+      const std::string last = is_changed ? value.as_string(path) : "a.json";
+      EXPECT_TRUE(*source == last || (source->starts_with("pattern") && source->ends_with(" of " + last))) << path << ": " << *source;
+    });
+  }
 }
 
 struct Inner {

@@ -4,11 +4,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <map>
-#include <random>
-#include <vector>
-
 #include "base/error.hpp"
 
 namespace meshseek {
@@ -108,6 +103,24 @@ TEST(Ranges, ExpandsListsInsideLists) {
   EXPECT_EQ(to_json_line(*experts), R"({"0":{"op":"A"},"1":{"op":"A"},"2":{"op":"B"}})");
 }
 
+TEST(Ranges, TwoPatternsMayAddDifferentElementsToTheListOfOneLayer) {
+  const Tree expanded = expand_tree(json(R"({"layers": {"0-1": {"experts": {"0-1": {"w": {"op": "A"}}}}, "1": {"experts": {"2": {"w": {"op": "B"}}, "0": {"v": {"op": "C"}}}}}})"));
+  EXPECT_EQ(to_json_line(*expanded.find("layers")->find("0")->find("experts")), R"({"0":{"w":{"op":"A"}},"1":{"w":{"op":"A"}}})");
+  EXPECT_EQ(to_json_line(*expanded.find("layers")->find("1")->find("experts")),
+            R"({"0":{"w":{"op":"A"},"v":{"op":"C"}},"1":{"w":{"op":"A"}},"2":{"w":{"op":"B"}}})");
+}
+
+TEST(Ranges, AnOverlapInAListInsideAListIsReportedWhicheverPatternsItComesFrom) {
+  const auto error = [](const char* text) { return error_of([&] { expand_tree(json(text)); }); };
+  // In one layer's list, in the lists of two patterns, and under the same inner pattern.
+  EXPECT_THAT(error(R"({"layers": {"0-1": {"experts": {"0-3": {"w": {"op": "A"}}, "2": {"w": {"op": "A"}}}}}})"),
+              HasSubstr("[layers.0.experts.2.w] the patterns \"0-3\" and \"2\" both define it for layer 2"));
+  EXPECT_THAT(error(R"({"layers": {"0-1": {"experts": {"0-3": {"w": {"op": "A"}}}}, "1": {"experts": {"2-3": {"w": {"op": "A"}}}}}})"),
+              HasSubstr("[layers.1.experts.2.w] the patterns \"0-3\" and \"2-3\" both define it for layer 2"));
+  EXPECT_THAT(error(R"({"layers": {"0-1": {"experts": {"0-3": {"w": {"op": "A"}}}}, "1": {"experts": {"0-3": {"w": {"op": "A"}}}}}})"),
+              HasSubstr("[layers.1.experts.0-3.w] the patterns \"0-1\" and \"1\" both define it for layer 1"));
+}
+
 TEST(Ranges, TheCallerMayKnowTheNumberOfElements) {
   const LayerCounts counts = [](std::string_view path) -> std::optional<std::int64_t> {
     if (path == "model.layers") return 2;
@@ -144,110 +157,8 @@ TEST(Ranges, TheLayerIsPutIntoPathsOnlyWhenAsked) {
   EXPECT_EQ(expanded.find("x")->find("path")->as_string(""), "{layer}");
 }
 
-// --- properties ---
-
-constexpr std::int64_t kNumLayers = 12;
-const std::vector<std::string> kOperators = {"mlp.w1", "mlp.w2", "attention.wq", "norm"};
-
-/// Defines operator `name` (one or two names) with value `a` in a layer.
-void define(Tree& layer, const std::string& name, int a) {
-  const std::size_t dot = name.find('.');
-  Tree op = json(fmt::format(R"({{"op": "X", "a": {}}})", a));
-  if (dot == std::string::npos) {
-    layer.set(name, op);
-    return;
-  }
-  if (!layer.find(name.substr(0, dot))) layer.set(name.substr(0, dot), Tree(Tree::Object{}));
-  layer.find(name.substr(0, dot))->set(name.substr(dot + 1), op);
-}
-
-/// Random patterns in which no operator is defined twice: each operator cuts the layers in its own way.
-/// Fills `expected[layer][operator]`.
-Tree random_list(std::mt19937& random, std::vector<std::map<std::string, int>>& expected) {
-  Tree list{Tree::Object{}};
-  for (const std::string& name : kOperators) {
-    for (std::int64_t first = 0; first < kNumLayers;) {
-      const std::int64_t last = std::min<std::int64_t>(kNumLayers - 1, first + static_cast<std::int64_t>(random() % 5));
-      const int a = static_cast<int>(random() % 3);
-      const std::string key = to_string(RangePattern{first, last});
-      if (!list.find(key)) list.set(key, Tree(Tree::Object{}));
-      define(*list.find(key), name, a);
-      for (std::int64_t layer = first; layer <= last; ++layer) expected[static_cast<std::size_t>(layer)][name] = a;
-      first = last + 1;
-    }
-  }
-  std::shuffle(list.object().begin(), list.object().end(), random);
-  return list;
-}
-
-const Tree* find_operator(const Tree& layer, const std::string& name) {
-  const std::size_t dot = name.find('.');
-  if (dot == std::string::npos) return layer.find(name);
-  const Tree* module = layer.find(name.substr(0, dot));
-  return module ? module->find(name.substr(dot + 1)) : nullptr;
-}
-
-TEST(Ranges, ExpansionOfRandomPatternsEqualsBruteForce) {
-  std::mt19937 random(5);
-  for (int round = 0; round < 300; ++round) {
-    std::vector<std::map<std::string, int>> expected(kNumLayers);
-    const Tree expanded = expand_ranges(random_list(random, expected), kNumLayers, "layers");
-    ASSERT_EQ(expanded.as_object("").size(), static_cast<std::size_t>(kNumLayers));
-    for (std::size_t layer = 0; layer < expected.size(); ++layer) {
-      ASSERT_EQ(expanded.as_object("")[layer].first, std::to_string(layer));
-      for (const auto& [name, a] : expected[layer]) {
-        ASSERT_EQ(find_operator(expanded.as_object("")[layer].second, name)->find("a")->as_integer(""), a);
-      }
-    }
-  }
-}
-
-TEST(Ranges, FoldingThenExpandingIsTheIdentity) {
-  std::mt19937 random(6);
-  int shorter = 0;
-  for (int round = 0; round < 300; ++round) {
-    Tree layers{Tree::Object{}};
-    for (int i = 0; i < 10; ++i) {
-      Tree layer{Tree::Object{}};
-      define(layer, "mlp.w1", static_cast<int>(random() % 2));
-      Tree experts{Tree::Object{}};
-      for (unsigned e = 0; e < 4; ++e) experts.set(std::to_string(e), random() % 4 ? json(R"({"op": "A"})") : json(R"({"op": "B"})"));
-      if (i < 5) layer.set("experts", experts);
-      layers.set(std::to_string(i), layer);
-    }
-    Tree tree;
-    tree.set("format_version", 1);
-    tree.set("layers", layers);
-    const Tree folded = fold_ranges(tree);
-    ASSERT_EQ(expand_tree(folded), tree);
-    ASSERT_EQ(fold_ranges(folded), folded);
-    shorter += folded.find("layers")->as_object("").size() < 10 ? 1 : 0;
-  }
-  EXPECT_GT(shorter, 250);
-}
-
 TEST(Ranges, FoldingMakesTheLongestRuns) {
   EXPECT_EQ(to_json_line(fold_ranges(json(R"({"0": 1, "1": 1, "2": 1, "3": 2, "4": 1})"))), R"({"0-2":1,"3":2,"4":1})");
-}
-
-TEST(Ranges, OverlapsAreReportedWhateverTheOrder) {
-  std::mt19937 random(8);
-  for (int round = 0; round < 300; ++round) {
-    std::vector<std::map<std::string, int>> expected(kNumLayers);
-    Tree list = random_list(random, expected);
-    // One more pattern that defines an operator which every layer already has.
-    const auto first = static_cast<std::int64_t>(random() % kNumLayers);
-    const RangePattern range{first, first + static_cast<std::int64_t>(random()) % (kNumLayers - first)};
-    if (list.find(to_string(range))) continue;
-    const std::string& name = kOperators[random() % kOperators.size()];
-    Tree extra{Tree::Object{}};
-    define(extra, name, 0);
-    list.set(to_string(range), extra);
-    std::shuffle(list.object().begin(), list.object().end(), random);
-    const std::string message = error_of([&] { expand_ranges(list, kNumLayers, "layers"); });
-    ASSERT_THAT(message, AllOf(HasSubstr(fmt::format(".{}] the patterns \"", name)), HasSubstr(fmt::format("\"{}\"", to_string(range))),
-                               HasSubstr("both define it for layer " + std::to_string(first))));
-  }
 }
 
 }  // namespace

@@ -49,6 +49,7 @@ float read_float(const Tree& tree, std::string_view where) {
 }
 
 std::size_t read_name(const Tree& tree, std::string_view where, std::string_view what, std::span<const std::string_view> known) {
+  if (!tree.is_string()) throw ConfigError(fmt::format("[{}] expected one of {}, got {}", where, fmt::join(known, ", "), describe(tree)));
   const std::string& given = tree.as_string(where);
   const auto found = std::find(known.begin(), known.end(), given);
   if (found == known.end()) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "config/model_config_file.hpp"
 #include "config/overlay.hpp"
 #include "config/ranges.hpp"
 #include "config/serialise.hpp"
@@ -45,15 +46,6 @@ Tree device_tree(const DeviceDescription& device) {
 /// Folds the layer lists again and checks that the result still reads as a typed config.
 Tree fold_model(const Tree& expanded) { return to_tree(from_tree<Model::Config>(expanded, "model")); }
 
-/// {"model": ...} with every list expanded.
-Tree expanded_root(const Tree& document) {
-  const Tree* model = document.find("model");
-  if (model == nullptr) throw ConfigError("[model config] has no \"model\"; expected a file written by `meshseek configure`");
-  Tree root;
-  root.set("model", expand_tree(*model, {}, LayerPlaceholder::keep, "model"));
-  return root;
-}
-
 void apply_assignments(Tree& root, const std::vector<std::string>& sets, const std::string& source, Provenance* provenance) {
   for (const std::string& assignment : sets) {
     apply_set(root, assignment);
@@ -89,7 +81,8 @@ void fit_to_weights(Tree& root, const ConfigureOptions& options, Provenance* pro
 
 Tree with_overlays(const Tree& model_config, const std::vector<Overlay>& overlays, const std::vector<std::string>& sets, const std::string& file,
                    Provenance* provenance) {
-  Tree root = expanded_root(model_config);
+  Tree root;
+  root.set("model", expand_tree(model_part_of(model_config, file), {}, LayerPlaceholder::keep, "model"));
   if (provenance != nullptr) {
     Tree folded;
     folded.set("model", *model_config.find("model"));

@@ -12,8 +12,6 @@
 
 namespace meshseek {
 
-inline constexpr std::int64_t kModelConfigVersion = 1;
-
 enum class Mode : std::uint8_t { prefill, decode };
 
 /// A tree of changes, and the name under which explain() shows it.

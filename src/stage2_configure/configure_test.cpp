@@ -1,6 +1,7 @@
 // Stage 2 by its promises: pure, byte-identical, prefill and decode of one shape, fidelities that fit the store.
 #include "stage2_configure/configure.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -103,6 +104,38 @@ TEST(Configure, AnAssignmentToNothingIsAnError) {
   EXPECT_THROW(make_model_config(hf_of("v3-tiny"), {.sets = {"model.layers.0.mla.w0.dtype=float32"}}), ConfigError);
   EXPECT_THROW(make_model_config(hf_of("v3-tiny"), {.sets = {"model.layers.0.mla.wo.dtpye=float32"}}), ConfigError);
   EXPECT_THROW(make_model_config(hf_of("v3-tiny"), {.sets = {"model.layers.0.mla.wo.dtype=float31"}}), ConfigError);
+}
+
+TEST(Configure, OnlyAnOptionalFieldCanBeUnset) {
+  const Tree document = make_model_config(hf_of("v3-tiny"), {.sets = {"model.lm_head.dtype=float32", "model.lm_head.dtype=null"}});
+  EXPECT_EQ(document.find("model")->find("lm_head")->find("dtype"), nullptr);
+  EXPECT_THAT([] { make_model_config(hf_of("v3-tiny"), {.sets = {"model.lm_head.transpose_b=null"}}); },
+              ThrowsMessage<ConfigError>(HasSubstr("[model.lm_head.transpose_b] expected true or false, got null")));
+}
+
+TEST(Configure, OverlaysComeBeforeAssignmentsAndEachInTheOrderGiven) {
+  const auto overlay = [](const char* dtype) {
+    return Overlay{.tree = parse_json(fmt::format(R"({{"model": {{"lm_head": {{"dtype": "{}"}}}}}})", dtype), "overlay"), .name = dtype};
+  };
+  const auto dtype_of = [](const Tree& document) { return *document.find("model")->find("lm_head")->find("dtype"); };
+  EXPECT_EQ(dtype_of(make_model_config(hf_of("v3-tiny"), {.overlays = {overlay("float32"), overlay("bfloat16")}})), Tree("bfloat16"));
+  EXPECT_EQ(dtype_of(make_model_config(hf_of("v3-tiny"), {.overlays = {overlay("bfloat16")},
+                                                          .sets = {"model.lm_head.dtype=bfloat16", "model.lm_head.dtype=float32"}})),
+            Tree("float32"));
+}
+
+TEST(Configure, TheFrameOfAFileIsChecked) {
+  const Tree document = make_model_config(hf_of("v3-tiny"), {});
+  const auto refuse = [&](const char* key, const Tree& value, const char* words) {
+    Tree changed = document;
+    changed.set(key, value);
+    EXPECT_THAT([&] { with_overlays(changed, {}, {}, "a.json"); }, ThrowsMessage<ConfigError>(HasSubstr(words))) << key;
+  };
+  refuse("devcie", Tree(1), "[a.json] unknown key \"devcie\"; did you mean \"device\"?");
+  refuse("format_version", Tree(2), "[a.json] has format_version 2; this program reads version 1");
+  Tree without = document;
+  std::erase_if(without.object(), [](const Tree::Member& member) { return member.first == "mesh"; });
+  EXPECT_THAT([&] { with_overlays(without, {}, {}, "a.json"); }, ThrowsMessage<ConfigError>(HasSubstr("[a.json] has no \"mesh\"")));
 }
 
 TEST(Configure, AnotherMeshThanOneDeviceIsRefusedForNow) {

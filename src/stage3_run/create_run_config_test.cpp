@@ -178,6 +178,28 @@ TEST_F(Merge, DifferentOperatorsOfOneLayerMayComeFromDifferentPatterns) {
   EXPECT_EQ(merge(model_config, weights()).layers.size(), 4U);
 }
 
+TEST_F(Merge, AnUnknownKeyOfAWeightNamesTheNearest) {
+  Tree weight_config = weights();
+  at(weight_config, {"layers", "0-3", "mlp", "w1", "input_tensor_b"}).set("dtpye", Tree("bfloat16"));
+  EXPECT_THAT([&] { merge(model(), weight_config); },
+              ThrowsMessage<ConfigError>(HasSubstr("[model.layers.0.mlp.w1.input_tensor_b] unknown key \"dtpye\"; did you mean \"dtype\"?")));
+}
+
+TEST_F(Merge, AWeightMayBeGivenByItsPathAlone) {
+  Tree weight_config = weights();
+  at(weight_config, {"layers", "0-3", "mlp", "w1", "input_tensor_b"}) = Tree("layers/{layer}/mlp/w1.input_tensor_b.tensorbin");
+  EXPECT_EQ(to_float_vector(merge(model(), weight_config).layers[3].mlp.w1.input_tensor_b.tensor).front(), 3.0F);
+}
+
+TEST_F(Merge, ALayerWithoutAPatternIsNamed) {
+  Tree model_config = model();
+  at(model_config, {"layers"}).object().front().first = "0-2";
+  WeightLoader loader(store_.path(), {});
+  const LayerCounts counts = [](std::string_view path) { return path == "model.layers" ? std::optional<std::int64_t>(4) : std::nullopt; };
+  EXPECT_THAT([&] { create_run_config<Stack>(model_config, weights(), "model", loader, counts); },
+              ThrowsMessage<ConfigError>(HasSubstr("[model.layers] no pattern covers layer 3; add \"3\" or widen a range")));
+}
+
 TEST_F(Merge, AWeightPathMayNotLeaveTheStore) {
   for (const char* path : {"../outside.tensorbin", "/etc/passwd"}) {
     Tree weight_config = weights();

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.hpp"
+#include "config/model_config_file.hpp"
 #include "stage3_run/create_run_config.hpp"
 
 namespace meshseek {
@@ -13,22 +14,15 @@ namespace {
 /// The "model" part of a model config document, after its frame has been checked.
 const Tree& model_part(const Tree& document, const MeshShape& mesh, const std::string& mode) {
   const std::string where = mode + " config";
-  const auto member = [&](const char* key) -> const Tree& {
-    const Tree* found = document.find(key);
-    if (found == nullptr) throw ConfigError(fmt::format("[{}] has no \"{}\"; expected a file written by `meshseek configure`", where, key));
-    return *found;
-  };
-  if (const std::int64_t version = member("format_version").as_integer(where + " format_version"); version != 1) {
-    throw ConfigError(fmt::format("[{}] has format_version {}; this program reads version 1; configure again", where, version));
-  }
-  if (const std::string& given = member("mode").as_string(where + " mode"); given != mode) {
+  const Tree& model = model_part_of(document, where);
+  if (const std::string& given = document.find("mode")->as_string(where + " mode"); given != mode) {
     throw ConfigError(fmt::format("[{}] is for mode \"{}\"; expected \"{}\"", where, given, mode));
   }
-  if (const std::string& given = member("mesh").as_string(where + " mesh"); given != to_string(mesh)) {
+  if (const std::string& given = document.find("mesh")->as_string(where + " mesh"); given != to_string(mesh)) {
     throw ConfigError(fmt::format("[{}] is for mesh {} but the store is for mesh {}; configure or convert for the same mesh", where, given,
                                   to_string(mesh)));
   }
-  return member("model");
+  return model;
 }
 
 /// What to say about a config for another number of cores: its cores are then shared out over this device's threads. Empty: it fits.

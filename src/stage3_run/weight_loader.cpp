@@ -2,13 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <exception>
 #include <mutex>
 #include <optional>
+#include <string_view>
 #include <unordered_set>
 #include <utility>
 
 #include "base/error.hpp"
+#include "config/serialise.hpp"
 
 namespace meshseek {
 namespace {
@@ -23,6 +26,8 @@ Claim read_claim(const Tree& entry, const std::string& where) {
   if (entry.is_string()) return {entry.as_string(where), nullptr};
   const Tree* path = entry.find("path");
   if (path == nullptr) throw ConfigError(fmt::format("[{}] expected a path or an object with \"path\", got {}", where, entry.type_name()));
+  static constexpr std::array<std::string_view, 6> kKeys = {"path", "shape", "dtype", "layout", "mesh", "placement"};
+  serialise::check_keys(entry, where, {}, false, kKeys);
   return {path->as_string(where + ".path"), &entry};
 }
 

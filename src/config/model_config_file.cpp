@@ -1,0 +1,29 @@
+#include "config/model_config_file.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <string_view>
+
+#include "base/error.hpp"
+#include "config/serialise.hpp"
+
+namespace meshseek {
+
+const Tree& model_part_of(const Tree& document, const std::string& where) {
+  static constexpr std::array<std::string_view, 5> kKeys = {"format_version", "mode", "mesh", "device", "model"};
+  serialise::check_keys(document, where, {}, false, kKeys);
+  for (const char* key : {"format_version", "mode", "mesh", "model"}) {
+    if (document.find(key) == nullptr) {
+      throw ConfigError(fmt::format("[{}] has no \"{}\"; expected a file written by `meshseek configure`", where, key));
+    }
+  }
+  const std::int64_t version = document.find("format_version")->as_integer(where + " format_version");
+  if (version != kModelConfigVersion) {
+    throw ConfigError(
+        fmt::format("[{}] has format_version {}; this program reads version {}; configure again", where, version, kModelConfigVersion));
+  }
+  return *document.find("model");
+}
+
+}  // namespace meshseek
