@@ -196,7 +196,7 @@ TEST_F(Merge, ALayerWithoutAPatternIsNamed) {
   at(model_config, {"layers"}).object().front().first = "0-2";
   WeightLoader loader(store_.path(), {});
   const LayerCounts counts = [](std::string_view path) { return path == "model.layers" ? std::optional<std::int64_t>(4) : std::nullopt; };
-  EXPECT_THAT([&] { create_run_config<Stack>(model_config, weights(), "model", loader, counts); },
+  EXPECT_THAT([&] { create_run_config<Stack>(model_config, weights(), "model", loader, {.layer_counts = counts}); },
               ThrowsMessage<ConfigError>(HasSubstr("[model.layers] no pattern covers layer 3; add \"3\" or widen a range")));
 }
 
