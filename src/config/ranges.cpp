@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <span>
 #include <vector>
 
 #include "base/error.hpp"
@@ -106,23 +107,21 @@ std::vector<PatternEntry> read_patterns(const Tree& list_object, std::string_vie
   return patterns;
 }
 
+/// The patterns that cover one layer, in the file's order.
+using Covering = std::vector<const PatternEntry*>;
+
 /// Expands lists while it keeps account of the values made so far.
 class Expander {
  public:
   Expander(const LayerCounts& layer_counts, LayerPlaceholder placeholder) : layer_counts_(layer_counts), placeholder_(placeholder) {}
 
-  Tree expand_all(const Tree& tree, const std::string& path, bool inside_a_list) {
-    if (!tree.is_object() || is_operator(tree) || tree.find("path") != nullptr) return tree;
-    const auto known_count = layer_counts_ ? layer_counts_(path) : std::nullopt;
-    const bool is_list = known_count.has_value() || is_layer_list(tree);
-    Tree list;
-    if (is_list) {
-      const std::int64_t num_layers = known_count ? *known_count : count_layers(tree, path);
-      list = expand_list(tree, num_layers, path, inside_a_list ? LayerPlaceholder::keep : placeholder_);
-    }
+  /// A copy of a tree with every list expanded.
+  Tree expand_copy(const Tree& tree, const std::string& path, bool inside_a_list) {
+    if (is_leaf(tree)) return tree;
+    if (list_size(tree, path)) return expand_inside(expand_one(tree, path, inside_a_list), path, true);
     Tree::Object members;
-    for (const auto& [key, value] : (is_list ? list : tree).as_object(path)) {
-      members.emplace_back(key, expand_all(value, join_path(path, key), inside_a_list || is_list));
+    for (const auto& [key, value] : tree.as_object(path)) {
+      members.emplace_back(key, expand_copy(value, join_path(path, key), inside_a_list));
     }
     return Tree(std::move(members));
   }
@@ -130,53 +129,126 @@ class Expander {
   Tree expand_list(const Tree& list_object, std::int64_t num_layers, std::string_view where, LayerPlaceholder placeholder) {
     const std::vector<PatternEntry> patterns = read_patterns(list_object, where);
     check_bounds(patterns, num_layers, where);
+    const std::vector<Covering> coverings = coverings_of(patterns, num_layers);
     Tree::Object layers;
+    layers.reserve(coverings.size());
     for (std::int64_t layer_idx = 0; layer_idx < num_layers; ++layer_idx) {
-      layers.emplace_back(std::to_string(layer_idx), merge_layer(patterns, layer_idx, where));
+      layers.emplace_back(std::to_string(layer_idx), merge_layer(coverings[static_cast<std::size_t>(layer_idx)], layer_idx, where));
       if (placeholder == LayerPlaceholder::substitute) substitute_layer(layers.back().second, layers.back().first);
     }
     return Tree(std::move(layers));
   }
 
+  void visit_list(const Tree& list_object, std::int64_t num_layers, std::string_view where, const LayerVisit& visit) {
+    const std::vector<PatternEntry> patterns = read_patterns(list_object, where);
+    check_bounds(patterns, num_layers, where);
+    const std::vector<Covering> coverings = coverings_of(patterns, num_layers);
+    for (std::int64_t layer_idx = 0; layer_idx < num_layers; ++layer_idx) {
+      const Covering& covering = coverings[static_cast<std::size_t>(layer_idx)];
+      if (covering.size() == 1) {
+        visit(layer_idx, *covering.front()->tree);
+      } else {
+        visit(layer_idx, merge_layer(covering, layer_idx, where));
+      }
+    }
+  }
+
+  /// Checks every list of a tree against its known size without expanding it.
+  void check_lists(const Tree& tree, const std::string& path, std::int64_t copies) {
+    if (is_leaf(tree)) {
+      add_values(count_values(tree) * copies, path);
+      return;
+    }
+    const auto num_layers = list_size(tree, path);
+    if (!num_layers) {
+      for (const auto& [key, value] : tree.as_object(path)) check_lists(value, join_path(path, key), copies);
+      return;
+    }
+    const std::vector<PatternEntry> patterns = read_patterns(tree, path);
+    check_range_limits(patterns, *num_layers, path);
+    for (const PatternEntry& pattern : patterns) {
+      check_lists(*pattern.tree, join_path(path, *pattern.key), copies * (pattern.range.last - pattern.range.first + 1));
+    }
+    const std::vector<Covering> coverings = coverings_of(patterns, *num_layers);
+    for (std::size_t layer_idx = 0; layer_idx < coverings.size(); ++layer_idx) {
+      if (coverings[layer_idx].empty()) throw_uncovered(static_cast<std::int64_t>(layer_idx), path);
+    }
+  }
+
  private:
-  void check_bounds(const std::vector<PatternEntry>& patterns, std::int64_t num_layers, std::string_view where) {
+  static bool is_leaf(const Tree& tree) { return !tree.is_object() || is_operator(tree) || tree.find("path") != nullptr; }
+
+  /// Number of layers when the tree is a list.
+  std::optional<std::int64_t> list_size(const Tree& tree, const std::string& path) const {
+    if (const auto known = layer_counts_ ? layer_counts_(path) : std::nullopt) return known;
+    return is_layer_list(tree) ? std::optional(count_layers(tree, path)) : std::nullopt;
+  }
+
+  Tree expand_one(const Tree& list, const std::string& path, bool inside_a_list) {
+    return expand_list(list, *list_size(list, path), path, inside_a_list ? LayerPlaceholder::keep : placeholder_);
+  }
+
+  /// Expands the lists below a tree of one's own, in place.
+  Tree expand_inside(Tree tree, const std::string& path, bool inside_a_list) {
+    for (auto& [key, value] : tree.object()) {
+      if (is_leaf(value)) continue;
+      const std::string member_path = join_path(path, key);
+      const bool is_list = list_size(value, member_path).has_value();
+      value = expand_inside(is_list ? expand_one(value, member_path, inside_a_list) : std::move(value), member_path, inside_a_list || is_list);
+    }
+    return tree;
+  }
+
+  static void check_range_limits(const std::vector<PatternEntry>& patterns, std::int64_t num_layers, std::string_view where) {
     if (num_layers < 0 || num_layers > kMaxLayers) {
       throw ConfigError(fmt::format("[{}] a list of {} layers; expected 0 to {}", shown_path(where), num_layers, kMaxLayers));
     }
     for (const PatternEntry& pattern : patterns) {
-      if (pattern.range.last >= num_layers) {
-        throw ConfigError(fmt::format("[{}] the pattern \"{}\" names layer {}, but there are {} layers (0 to {})", shown_path(where),
-                                      *pattern.key, pattern.range.last, num_layers, num_layers - 1));
-      }
-      num_values_ += count_values(*pattern.tree) * (pattern.range.last - pattern.range.first + 1);
-      if (num_values_ > kMaxExpandedValues) {
-        throw ConfigError(fmt::format("[{}] the range patterns expand to more than {} values; use smaller ranges", shown_path(where),
-                                      kMaxExpandedValues));
-      }
+      if (pattern.range.last < num_layers) continue;
+      throw ConfigError(fmt::format("[{}] the pattern \"{}\" names layer {}, but there are {} layers (0 to {})", shown_path(where), *pattern.key,
+                                    pattern.range.last, num_layers, num_layers - 1));
     }
   }
 
-  static Tree merge_layer(const std::vector<PatternEntry>& patterns, std::int64_t layer_idx, std::string_view where) {
-    std::vector<const PatternEntry*> covering;
-    Tree merged;
+  void add_values(std::int64_t count, std::string_view where) {
+    num_values_ += count;
+    if (num_values_ <= kMaxExpandedValues) return;
+    throw ConfigError(fmt::format("[{}] the range patterns expand to more than {} values; use smaller ranges", shown_path(where),
+                                  kMaxExpandedValues));
+  }
+
+  void check_bounds(const std::vector<PatternEntry>& patterns, std::int64_t num_layers, std::string_view where) {
+    check_range_limits(patterns, num_layers, where);
     for (const PatternEntry& pattern : patterns) {
-      if (layer_idx < pattern.range.first || layer_idx > pattern.range.last) continue;
-      if (covering.empty()) {
-        merged = *pattern.tree;
-      } else {
-        check_overlap(covering, pattern, layer_idx, where);
-        merge_into(merged, *pattern.tree);
-      }
-      covering.push_back(&pattern);
+      add_values(count_values(*pattern.tree) * (pattern.range.last - pattern.range.first + 1), where);
     }
-    if (covering.empty()) {
-      throw ConfigError(
-          fmt::format("[{}] no pattern covers layer {}; add \"{}\" or widen a range", shown_path(where), layer_idx, layer_idx));
+  }
+
+  static std::vector<Covering> coverings_of(const std::vector<PatternEntry>& patterns, std::int64_t num_layers) {
+    std::vector<Covering> coverings(static_cast<std::size_t>(num_layers));
+    for (const PatternEntry& pattern : patterns) {
+      for (std::int64_t layer_idx = pattern.range.first; layer_idx <= pattern.range.last; ++layer_idx) {
+        coverings[static_cast<std::size_t>(layer_idx)].push_back(&pattern);
+      }
+    }
+    return coverings;
+  }
+
+  [[noreturn]] static void throw_uncovered(std::int64_t layer_idx, std::string_view where) {
+    throw ConfigError(fmt::format("[{}] no pattern covers layer {}; add \"{}\" or widen a range", shown_path(where), layer_idx, layer_idx));
+  }
+
+  static Tree merge_layer(const Covering& covering, std::int64_t layer_idx, std::string_view where) {
+    if (covering.empty()) throw_uncovered(layer_idx, where);
+    Tree merged = *covering.front()->tree;
+    for (std::size_t added = 1; added < covering.size(); ++added) {
+      check_overlap(std::span(covering).first(added), *covering[added], layer_idx, where);
+      merge_into(merged, *covering[added]->tree);
     }
     return merged;
   }
 
-  static void check_overlap(const std::vector<const PatternEntry*>& covering, const PatternEntry& added, std::int64_t layer_idx,
+  static void check_overlap(std::span<const PatternEntry* const> covering, const PatternEntry& added, std::int64_t layer_idx,
                             std::string_view where) {
     for (const PatternEntry* earlier : covering) {
       const auto conflict = find_conflict(*earlier->tree, *added.tree, join_path(where, std::to_string(layer_idx)));
@@ -232,8 +304,16 @@ Tree expand_ranges(const Tree& list_object, std::int64_t num_layers, std::string
   return Expander({}, placeholder).expand_list(list_object, num_layers, where, placeholder);
 }
 
+void for_each_layer(const Tree& list_object, std::int64_t num_layers, std::string_view where, const LayerVisit& visit) {
+  Expander({}, LayerPlaceholder::keep).visit_list(list_object, num_layers, where, visit);
+}
+
+void check_layer_lists(const Tree& tree, const LayerCounts& layer_counts, std::string_view where) {
+  Expander(layer_counts, LayerPlaceholder::keep).check_lists(tree, std::string(where), 1);
+}
+
 Tree expand_tree(const Tree& tree, const LayerCounts& layer_counts, LayerPlaceholder placeholder, std::string_view where) {
-  return Expander(layer_counts, placeholder).expand_all(tree, std::string(where), false);
+  return Expander(layer_counts, placeholder).expand_copy(tree, std::string(where), false);
 }
 
 Tree fold_ranges(const Tree& expanded) {

@@ -50,6 +50,13 @@ enum class LayerPlaceholder : std::uint8_t {
 Tree expand_ranges(const Tree& list_object, std::int64_t num_layers, std::string_view where,
                    LayerPlaceholder placeholder = LayerPlaceholder::keep);
 
+/// Gets the number of a layer and what its patterns say together.
+using LayerVisit = std::function<void(std::int64_t, const Tree&)>;
+
+/// Visits the layers of one list in order, without expanding all of it; a layer that one pattern covers is not copied. Linear in the layers.
+/// \throws ConfigError as expand_ranges
+void for_each_layer(const Tree& list_object, std::int64_t num_layers, std::string_view where, const LayerVisit& visit);
+
 /// Number of elements of the list at a dotted path; empty: not known, the list's own highest index decides.
 using LayerCounts = std::function<std::optional<std::int64_t>(std::string_view path)>;
 
@@ -58,6 +65,10 @@ using LayerCounts = std::function<std::optional<std::int64_t>(std::string_view p
 /// \throws ConfigError as expand_ranges
 Tree expand_tree(const Tree& tree, const LayerCounts& layer_counts = {}, LayerPlaceholder placeholder = LayerPlaceholder::keep,
                  std::string_view where = {});
+
+/// Checks that the patterns of every list cover its elements and name no others, and that the expansion is not too large; expands nothing.
+/// \throws ConfigError as expand_ranges, overlaps excepted
+void check_layer_lists(const Tree& tree, const LayerCounts& layer_counts, std::string_view where);
 
 /// Folds every list of a tree: neighbours with equal entries become one pattern. expand_tree(fold_ranges(t)) == t for expanded t.
 Tree fold_ranges(const Tree& expanded);

@@ -105,12 +105,13 @@ Tree write_layers(std::vector<Tree> layers) {
   return Tree(std::move(members));
 }
 
-std::vector<Tree> read_layers(const Tree& tree, std::string_view where) {
+std::int64_t num_layers(const Tree& tree, std::string_view where) {
   tree.as_object(where);
-  Tree expanded = expand_ranges(tree, count_layers(tree, where), where);
-  std::vector<Tree> layers;
-  for (auto& member : expanded.object()) layers.push_back(std::move(member.second));
-  return layers;
+  return count_layers(tree, where);
+}
+
+void visit_layers(const Tree& tree, std::string_view where, const std::function<void(std::int64_t, const Tree&)>& visit) {
+  for_each_layer(tree, num_layers(tree, where), where, visit);
 }
 
 }  // namespace meshseek::serialise

@@ -20,6 +20,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <span>
@@ -110,8 +111,9 @@ void check_keys(const Tree& tree, std::string_view where, std::string_view op, b
 void check_array_size(std::size_t given, std::size_t expected, std::string_view where);
 /// Makes the entries of a layer list one object with range patterns.
 Tree write_layers(std::vector<Tree> layers);
-/// The entries of a layer list in their order.
-std::vector<Tree> read_layers(const Tree& tree, std::string_view where);
+std::int64_t num_layers(const Tree& tree, std::string_view where);
+/// Visits the layers of a list in order.
+void visit_layers(const Tree& tree, std::string_view where, const std::function<void(std::int64_t, const Tree&)>& visit);
 
 template <class T>
 void read(const Tree& tree, std::string_view where, T& out);
@@ -161,10 +163,11 @@ void write_fields(Tree::Object& members, const T& value) {
 
 template <class T>
 void read_layer_list(const Tree& tree, std::string_view where, std::vector<T>& out) {
-  const std::vector<Tree> layers = read_layers(tree, where);
   out.clear();
-  out.reserve(layers.size());
-  for (std::size_t i = 0; i < layers.size(); ++i) read(layers[i], path_of(where, i), out.emplace_back());
+  out.reserve(static_cast<std::size_t>(num_layers(tree, where)));
+  visit_layers(tree, where, [&](std::int64_t layer_idx, const Tree& layer) {
+    read(layer, path_of(where, static_cast<std::size_t>(layer_idx)), out.emplace_back());
+  });
 }
 
 template <class T>

@@ -62,6 +62,12 @@ void check_blocks(const Program& program, std::int64_t k, std::string_view where
   }
 }
 
+/// The plain cases need no path.
+void validate_result(const MemoryConfig& memory_config, AllowedLayouts allowed, std::string_view where) {
+  if (memory_config.memory_layout == TensorMemoryLayout::INTERLEAVED && !memory_config.shard_spec) return;
+  validate(memory_config, allowed, join_path(where, "memory_config"));
+}
+
 template <class Program>
 void check_program(const Program& program, const LinearConfig& cfg, std::int64_t k, std::string_view where) {
   check_blocks(program, k, where);
@@ -121,8 +127,8 @@ void validate(const MemoryConfig& memory_config, AllowedLayouts allowed, std::st
 }
 
 void validate(const LinearConfig& cfg, std::string_view where) {
-  validate(cfg.compute_kernel_config, join_path(where, "compute_kernel_config"));
-  validate(cfg.memory_config, {.height_sharded = true, .width_sharded = true, .block_sharded = true}, join_path(where, "memory_config"));
+  if (!cfg.compute_kernel_config.fp32_dest_acc_en) validate(cfg.compute_kernel_config, join_path(where, "compute_kernel_config"));
+  validate_result(cfg.memory_config, {.height_sharded = true, .width_sharded = true, .block_sharded = true}, where);
   const std::vector<std::int64_t>& shape = cfg.input_tensor_b.shape;
   const std::int64_t k = shape.size() < 2 ? 0 : shape[shape.size() - (cfg.transpose_b ? 1 : 2)];
   const Tensor& weight = cfg.input_tensor_b.tensor;  // loaded when the run config is made
@@ -153,30 +159,30 @@ void validate(const LinearConfig& cfg, std::string_view where) {
 }
 
 void validate(const MulConfig& cfg, std::string_view where) {
-  validate(cfg.memory_config, {.height_sharded = true, .width_sharded = true, .block_sharded = true}, join_path(where, "memory_config"));
+  validate_result(cfg.memory_config, {.height_sharded = true, .width_sharded = true, .block_sharded = true}, where);
 }
 
 void validate(const BinaryConfig& cfg, std::string_view where) {
-  validate(cfg.memory_config, {.height_sharded = true, .width_sharded = true, .block_sharded = true}, join_path(where, "memory_config"));
+  validate_result(cfg.memory_config, {.height_sharded = true, .width_sharded = true, .block_sharded = true}, where);
 }
 
 // These compute whole rows: rows are all that their cores can share out.
 void validate(const RmsNormConfig& cfg, std::string_view where) {
-  validate(cfg.memory_config, {.height_sharded = true}, join_path(where, "memory_config"));
+  validate_result(cfg.memory_config, {.height_sharded = true}, where);
 }
 
 void validate(const EmbeddingConfig& cfg, std::string_view where) {
-  validate(cfg.memory_config, {.height_sharded = true}, join_path(where, "memory_config"));
+  validate_result(cfg.memory_config, {.height_sharded = true}, where);
 }
 
 void validate(const MoeCombineConfig& cfg, std::string_view where) {
-  validate(cfg.memory_config, {.height_sharded = true}, join_path(where, "memory_config"));
+  validate_result(cfg.memory_config, {.height_sharded = true}, where);
 }
 
 // These share out their work by what they find: heads, experts.
-void validate(const FlashMlaConfig& cfg, std::string_view where) { validate(cfg.memory_config, {}, join_path(where, "memory_config")); }
+void validate(const FlashMlaConfig& cfg, std::string_view where) { validate_result(cfg.memory_config, {}, where); }
 
-void validate(const MoeDispatchConfig& cfg, std::string_view where) { validate(cfg.memory_config, {}, join_path(where, "memory_config")); }
+void validate(const MoeDispatchConfig& cfg, std::string_view where) { validate_result(cfg.memory_config, {}, where); }
 
 void validate(const RouterConfig& cfg, std::string_view where) {
   if (cfg.topk_method == TopkMethod::greedy && cfg.n_group != 1) fail(where, "n_group", fmt::format("{}; greedy has no groups, expected 1", cfg.n_group));
@@ -194,7 +200,7 @@ void validate(const TopKConfig& cfg, std::string_view where) {
 void validate(const ConcatConfig& cfg, std::string_view where) { check_last_dim(cfg.dim, where, "dim"); }
 
 void validate(const ReshardConfig& cfg, std::string_view where) {
-  validate(cfg.memory_config, {.height_sharded = true, .width_sharded = true, .block_sharded = true}, join_path(where, "memory_config"));
+  validate_result(cfg.memory_config, {.height_sharded = true, .width_sharded = true, .block_sharded = true}, where);
 }
 
 void validate(const AllReduceConfig& cfg, std::string_view where) {

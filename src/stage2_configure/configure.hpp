@@ -5,14 +5,13 @@
 #include <vector>
 
 #include "config/provenance.hpp"
+#include "config/mode.hpp"
 #include "config/tree.hpp"
 #include "hf/hf_config.hpp"
 #include "mesh/mesh_device.hpp"
 #include "tensor/dtype.hpp"
 
 namespace meshseek {
-
-enum class Mode : std::uint8_t { prefill, decode };
 
 /// A tree of changes, and the name under which explain() shows it.
 struct Overlay {

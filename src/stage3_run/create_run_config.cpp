@@ -28,14 +28,15 @@ void check_no_weights(const Tree& node, const std::string& where) {
 
 }  // namespace
 
-void throw_missing(const WeightSlot& slot, const std::string& where) {
+void throw_missing(const WeightSlot& slot, const ConfigPath& where) {
   throw ConfigError(
-      fmt::format("[{}] missing weight: the model config expects {} but the weight config has no entry here", where, to_string(slot.shape)));
+      fmt::format("[{}] missing weight: the model config expects {} but the weight config has no entry here", where.to_string(), to_string(slot.shape)));
 }
 
-void check_superfluous(const Tree& weights, std::span<const std::string_view> known, const std::string& where) {
-  for (const auto& [name, child] : weights.as_object(where)) {
-    if (std::find(known.begin(), known.end(), name) == known.end()) check_no_weights(child, join_path(where, name));
+void check_superfluous(const Tree& weights, std::span<const std::string_view> known, const ConfigPath& where) {
+  if (!weights.is_object()) weights.as_object(where.to_string());  // throws
+  for (const auto& [name, child] : weights.as_object("")) {
+    if (std::find(known.begin(), known.end(), name) == known.end()) check_no_weights(child, ConfigPath(where, name).to_string());
   }
 }
 
@@ -46,21 +47,12 @@ const Tree* list_element(const Tree* weights, std::size_t idx) {
   return idx < elements.size() ? &elements[idx].second : nullptr;
 }
 
-void check_list_size(const Tree* weights, std::size_t size, const std::string& where) {
+void check_list_size(const Tree* weights, std::size_t size, const ConfigPath& where) {
   if (weights == nullptr) return;
-  const Tree::Object& elements = weights->as_object(where);
-  for (std::size_t idx = size; idx < elements.size(); ++idx) check_no_weights(elements[idx].second, join_path(where, elements[idx].first));
+  const Tree::Object& elements = weights->as_object(where.to_string());
+  for (std::size_t idx = size; idx < elements.size(); ++idx) check_no_weights(elements[idx].second, ConfigPath(where, elements[idx].first).to_string());
 }
 
 }  // namespace create_run_config_detail
-
-void load_weights(std::span<WeightMatch> matches, WeightLoader& loader, const RunConfigOptions& options) {
-  if (options.team != nullptr) {
-    std::vector<WeightLoader::Entry> entries;
-    for (const WeightMatch& match : matches) entries.push_back(match.entry);
-    loader.open_all(entries, *options.team, options.on_progress);
-  }
-  for (WeightMatch& match : matches) match.slot->tensor = loader.load(*match.entry.leaf, match.slot->shape, match.entry.where);
-}
 
 }  // namespace meshseek

@@ -1,5 +1,6 @@
 /// Merges a model config and a weight config into a run config: typed operator configs with loaded weights.
 #pragma once
+#include <array>
 #include <functional>
 #include <span>
 #include <string>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "base/thread_team.hpp"
+#include "config/config_path.hpp"
 #include "config/fields.hpp"
 #include "config/names.hpp"
 #include "config/ranges.hpp"
@@ -25,49 +27,71 @@ concept ConfigList = requires { typename T::value_type; } && ModuleConfig<typena
 /// A weight slot of a config and the entry of the weight config that belongs to it.
 struct WeightMatch {
   WeightSlot* slot = nullptr;
-  WeightLoader::Entry entry = {};
+  const Tree* entry = nullptr;
 };
 
 namespace create_run_config_detail {
 
-[[noreturn]] void throw_missing(const WeightSlot& slot, const std::string& where);
+[[noreturn]] void throw_missing(const WeightSlot& slot, const ConfigPath& where);
 /// \throws ConfigError naming the first entry below `weights` that no field of `known` takes
-void check_superfluous(const Tree& weights, std::span<const std::string_view> known, const std::string& where);
+void check_superfluous(const Tree& weights, std::span<const std::string_view> known, const ConfigPath& where);
 /// Element `idx` of an expanded list; null pointer when there is none.
 const Tree* list_element(const Tree* weights, std::size_t idx);
-void check_list_size(const Tree* weights, std::size_t size, const std::string& where);
+void check_list_size(const Tree* weights, std::size_t size, const ConfigPath& where);
 
 }  // namespace create_run_config_detail
 
-/// Walks a typed config and the expanded weight tree beside it, and pairs each weight slot with its entry.
+/// Whether a config has weight slots at any depth.
+template <class T>
+constexpr bool holds_weights();
+
+template <class Fields>
+struct AnyFieldHoldsWeights;
+template <class... F>
+struct AnyFieldHoldsWeights<std::tuple<F...>> : std::bool_constant<(holds_weights<typename F::member_type>() || ...)> {};
+
+template <class T>
+constexpr bool holds_weights() {
+  if constexpr (std::is_same_v<T, WeightSlot>) {
+    return true;
+  } else if constexpr (HasFields<T>) {
+    return AnyFieldHoldsWeights<decltype(T::fields())>::value;
+  } else if constexpr (IsOptional<T>::value || ConfigList<T>) {
+    return holds_weights<typename T::value_type>();
+  } else {
+    return false;
+  }
+}
+
+/// Walks a typed config and the expanded weight tree beside it, and calls on_match(match, path) for each weight slot and its entry.
 /// \param weights null pointer: nothing here has weights
 /// \throws ConfigError "missing weight" or "superfluous weight", naming the dotted path
-template <class Config>
-void match_weights(Config& config, const Tree* weights, const std::string& where, std::vector<WeightMatch>& matches) {
+template <class Config, class OnMatch>
+void match_weights(Config& config, const Tree* weights, const ConfigPath& where, OnMatch&& on_match) {
   namespace detail = create_run_config_detail;
-  std::vector<std::string_view> known;
+  // Names of the fields that may have weights below them; the rest of the entry would be superfluous.
+  std::array<std::string_view, std::tuple_size_v<decltype(Config::fields())>> known;
+  std::size_t num_known = 0;
   for_each_field(config, [&](std::string_view name, auto& member) {
     using Member = std::remove_cvref_t<decltype(member)>;
-    if constexpr (std::is_same_v<Member, WeightSlot>) {
-      known.push_back(name);
-      const std::string path = join_path(where, name);
-      const Tree* entry = weights == nullptr ? nullptr : weights->find(name);
-      if (entry == nullptr) detail::throw_missing(member, path);
-      matches.push_back({&member, {entry, path}});
-    } else if constexpr (HasFields<Member>) {
-      known.push_back(name);
-      match_weights(member, weights == nullptr ? nullptr : weights->find(name), join_path(where, name), matches);
-    } else if constexpr (ConfigList<Member>) {
-      known.push_back(name);
-      const Tree* list = weights == nullptr ? nullptr : weights->find(name);
-      const std::string path = join_path(where, name);
-      detail::check_list_size(list, member.size(), path);
-      for (std::size_t idx = 0; idx < member.size(); ++idx) {
-        match_weights(member[idx], detail::list_element(list, idx), join_path(path, std::to_string(idx)), matches);
+    if constexpr (holds_weights<Member>()) {
+      known[num_known++] = name;
+      const ConfigPath path(where, name);
+      const Tree* below = weights == nullptr ? nullptr : weights->find(name);
+      if constexpr (std::is_same_v<Member, WeightSlot>) {
+        if (below == nullptr) detail::throw_missing(member, path);
+        on_match(WeightMatch{&member, below}, path);
+      } else if constexpr (HasFields<Member>) {
+        match_weights(member, below, path, on_match);
+      } else {
+        detail::check_list_size(below, member.size(), path);
+        for (std::size_t idx = 0; idx < member.size(); ++idx) {
+          match_weights(member[idx], detail::list_element(below, idx), ConfigPath(path, idx), on_match);
+        }
       }
     }
   });
-  if (weights != nullptr) detail::check_superfluous(*weights, known, where);
+  if (weights != nullptr) detail::check_superfluous(*weights, std::span(known).first(num_known), where);
 }
 
 /// Visits every WeightSlot below a config, with its dotted path.
@@ -93,9 +117,6 @@ struct RunConfigOptions {
   std::function<void(const LoadProgress&)> on_progress = {};
 };
 
-/// Maps the files of all matches, then fills the slots. \throws ConfigError as WeightLoader
-void load_weights(std::span<WeightMatch> matches, WeightLoader& loader, const RunConfigOptions& options);
-
 /// The design's create_run_config() for any module: expands range patterns of both configs, reads the typed config, loads each weight into its operator's
 /// own config. Every mismatch is a ConfigError that names the dotted path: overlapping patterns, missing or superfluous weight, wrong shape, dtype, mesh, a
 /// field that would have no effect, a dynamic field that nothing supplies. Linear in the number of operators.
@@ -104,10 +125,17 @@ template <class Config>
 Config create_run_config(const Tree& model_config, const Tree& weight_config, const std::string& root, WeightLoader& loader,
                          const RunConfigOptions& options = {}) {
   const Tree expanded_weights = expand_tree(weight_config, options.layer_counts, LayerPlaceholder::substitute, root);
-  Config config = from_tree<Config>(expand_tree(model_config, options.layer_counts, LayerPlaceholder::keep, root), root);
-  std::vector<WeightMatch> matches;
-  match_weights(config, &expanded_weights, root, matches);
-  load_weights(matches, loader, options);
+  check_layer_lists(model_config, options.layer_counts, root);
+  Config config = from_tree<Config>(model_config, root);
+  const ConfigPath path(root);
+  if (options.team != nullptr) {
+    std::vector<const Tree*> entries;
+    match_weights(config, &expanded_weights, path, [&](const WeightMatch& match, const ConfigPath&) { entries.push_back(match.entry); });
+    loader.open_all(entries, *options.team, options.on_progress);
+  }
+  match_weights(config, &expanded_weights, path, [&](const WeightMatch& match, const ConfigPath& where) {
+    match.slot->tensor = loader.load(*match.entry, match.slot->shape, where);
+  });
   check_operators(config, root);
   return config;
 }

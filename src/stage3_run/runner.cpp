@@ -59,6 +59,8 @@ Runner::Runner(const Path& store, const Tree& prefill_config, const Tree& decode
   const RunConfigOptions merge = {.layer_counts = layer_counts(hf_), .team = &device_->team(), .on_progress = options.on_progress};
   prefill_ = create_run_config<Model::Config>(model_part(prefill_config, info.mesh, "prefill"), info.weight_config, "model", loader, merge);
   decode_ = create_run_config<Model::Config>(model_part(decode_config, info.mesh, "decode"), info.weight_config, "model", loader, merge);
+  prefill_.mode = Mode::prefill;
+  decode_.mode = Mode::decode;
   num_files_ = loader.num_files();
   weight_bytes_ = loader.bytes();
   model_ = std::make_unique<Model>(hf_, MeshDevice{.shape = info.mesh, .device = {}});

@@ -9,6 +9,7 @@
 
 #include "base/mapped_file.hpp"
 #include "base/thread_team.hpp"
+#include "config/config_path.hpp"
 #include "config/tree.hpp"
 #include "mesh/mesh_shape.hpp"
 #include "tensor/tensor_file.hpp"
@@ -27,24 +28,20 @@ class WeightLoader {
  public:
   WeightLoader(Path store, MeshShape mesh) : store_(std::move(store)), mesh_(mesh) {}
 
-  /// A weight config entry (an object with path, shape, dtype, .., or a plain path) and its dotted path.
-  struct Entry {
-    const Tree* leaf = nullptr;
-    std::string where = {};
-  };
-  /// Maps the files of all entries that are not mapped yet. \param on_progress called after each file, by one thread at a time; may be empty
-  /// \throws ConfigError naming the first entry, in their order, whose file is missing or damaged
-  void open_all(std::span<const Entry> entries, ThreadTeam& team, const std::function<void(const LoadProgress&)>& on_progress = {});
+  /// Maps the files of all entries (objects with path, shape, dtype, .., or plain paths) that are not mapped yet. Files that are missing or damaged, and
+  /// entries that are none, are left for load() to report with their place.
+  /// \param on_progress called after each file, by one thread at a time; may be empty
+  void open_all(std::span<const Tree* const> entries, ThreadTeam& team, const std::function<void(const LoadProgress&)>& on_progress = {});
 
-  /// The tensor of one entry.
+  /// The tensor of one entry. `where` is its dotted path.
   /// \throws ConfigError naming `where`: path that leaves the store, missing file, entry and file differ in shape, dtype, layout or mesh, shape other than `expected`.
-  Tensor load(const Tree& entry, const std::vector<std::int64_t>& expected, const std::string& where);
+  Tensor load(const Tree& entry, const std::vector<std::int64_t>& expected, const ConfigPath& where);
 
   std::int64_t num_files() const { return static_cast<std::int64_t>(files_.size()); }
   std::int64_t bytes() const { return bytes_; }
 
  private:
-  const TensorFile& open(const std::string& relative, const std::string& where);
+  const TensorFile& open(const std::string& relative, const ConfigPath& where);
   const TensorFile& keep(const std::string& relative, TensorFile file);
 
   Path store_;

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "config/mode.hpp"
 #include "modules/decoder_block/decoder_block.hpp"
 #include "modules/embedding/embedding.hpp"
 #include "modules/lm_head/lm_head.hpp"
@@ -16,6 +17,7 @@ namespace meshseek {
 class Model {
  public:
   struct Config {
+    Mode mode = Mode::prefill;  ///< from the head of the model config; for readers and logs, no forward looks at it
     EmbeddingConfig embedding = {};
     std::vector<DecoderBlock::Config> layers = {};
     RmsNormConfig norm = {};

@@ -16,6 +16,7 @@ Model::Config Model::prefill_model_config(const HfConfig& hf, const MeshDevice& 
 
 Model::Config Model::decode_model_config(const HfConfig& hf, const MeshDevice& mesh) {
   Config config;
+  config.mode = Mode::decode;
   config.embedding = Embedding::decode_model_config(hf, mesh);
   for (std::int64_t layer_idx = 0; layer_idx < hf.num_hidden_layers; ++layer_idx) {
     config.layers.push_back(DecoderBlock::decode_model_config(hf, hf.is_moe_layer(layer_idx), mesh));
