@@ -15,7 +15,7 @@
 #include "config/ranges.hpp"
 #include "config/serialise.hpp"
 #include "ops/common_config.hpp"
-#include "stage3_run/check_operators.hpp"
+#include "stage3_run/check_operator.hpp"
 #include "stage3_run/weight_loader.hpp"
 
 namespace meshseek {
@@ -63,31 +63,35 @@ constexpr bool holds_weights() {
   }
 }
 
-/// Walks a typed config and the expanded weight tree beside it, and calls on_match(match, path) for each weight slot and its entry.
+/// Walks a typed config and the expanded weight tree beside it, once: on_slot(match, path) for each weight slot, where match.entry is null when the weight
+/// config has none, and on_operator.operator()<Module>(op, name, path) for each operator after its slots. Module is the config that holds the operator.
 /// \param weights null pointer: nothing here has weights
-/// \throws ConfigError "missing weight" or "superfluous weight", naming the dotted path
-template <class Config, class OnMatch>
-void match_weights(Config& config, const Tree* weights, const ConfigPath& where, OnMatch&& on_match) {
+/// \throws ConfigError "superfluous weight", naming the dotted path
+template <class Config, class OnSlot, class OnOperator>
+void walk_operators(Config& config, const Tree* weights, const ConfigPath& where, OnSlot&& on_slot, OnOperator&& on_operator) {
   namespace detail = create_run_config_detail;
-  // Names of the fields that may have weights below them; the rest of the entry would be superfluous.
+  // Names of the fields that may have weights below them; the rest of the entry is superfluous.
   std::array<std::string_view, std::tuple_size_v<decltype(Config::fields())>> known;
   std::size_t num_known = 0;
   for_each_field(config, [&](std::string_view name, auto& member) {
     using Member = std::remove_cvref_t<decltype(member)>;
+    const ConfigPath path(where, name);
+    const Tree* below = nullptr;
     if constexpr (holds_weights<Member>()) {
       known[num_known++] = name;
-      const ConfigPath path(where, name);
-      const Tree* below = weights == nullptr ? nullptr : weights->find(name);
-      if constexpr (std::is_same_v<Member, WeightSlot>) {
-        if (below == nullptr) detail::throw_missing(member, path);
-        on_match(WeightMatch{&member, below}, path);
-      } else if constexpr (HasFields<Member>) {
-        match_weights(member, below, path, on_match);
-      } else {
-        detail::check_list_size(below, member.size(), path);
-        for (std::size_t idx = 0; idx < member.size(); ++idx) {
-          match_weights(member[idx], detail::list_element(below, idx), ConfigPath(path, idx), on_match);
-        }
+      if (weights != nullptr) below = weights->find(name);
+    }
+    if constexpr (std::is_same_v<Member, WeightSlot>) {
+      on_slot(WeightMatch{&member, below}, path);
+    } else if constexpr (OperatorConfig<Member>) {
+      if constexpr (holds_weights<Member>()) walk_operators(member, below, path, on_slot, on_operator);
+      on_operator.template operator()<Config>(member, name, path);
+    } else if constexpr (ModuleConfig<Member> && (holds_weights<Member>() || serialise::HoldsOperator<Member>::value)) {
+      walk_operators(member, below, path, on_slot, on_operator);
+    } else if constexpr (ConfigList<Member>) {
+      detail::check_list_size(below, member.size(), path);
+      for (std::size_t idx = 0; idx < member.size(); ++idx) {
+        walk_operators(member[idx], detail::list_element(below, idx), ConfigPath(path, idx), on_slot, on_operator);
       }
     }
   });
@@ -127,16 +131,14 @@ Config create_run_config(const Tree& model_config, const Tree& weight_config, co
   const Tree expanded_weights = expand_tree(weight_config, options.layer_counts, LayerPlaceholder::substitute, root);
   check_layer_lists(model_config, options.layer_counts, root);
   Config config = from_tree<Config>(model_config, root);
-  const ConfigPath path(root);
-  if (options.team != nullptr) {
-    std::vector<const Tree*> entries;
-    match_weights(config, &expanded_weights, path, [&](const WeightMatch& match, const ConfigPath&) { entries.push_back(match.entry); });
-    loader.open_all(entries, *options.team, options.on_progress);
-  }
-  match_weights(config, &expanded_weights, path, [&](const WeightMatch& match, const ConfigPath& where) {
-    match.slot->tensor = loader.load(*match.entry, match.slot->shape, where);
-  });
-  check_operators(config, root);
+  if (options.team != nullptr) loader.open_all(expanded_weights, *options.team, options.on_progress);
+  walk_operators(
+      config, &expanded_weights, ConfigPath(root),
+      [&](const WeightMatch& match, const ConfigPath& path) {
+        if (match.entry == nullptr) create_run_config_detail::throw_missing(*match.slot, path);
+        match.slot->tensor = loader.load(*match.entry, match.slot->shape, path);
+      },
+      []<class Module>(const auto& op, std::string_view name, const ConfigPath& path) { check_operator<Module>(op, name, path); });
   return config;
 }
 

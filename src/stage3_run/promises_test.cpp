@@ -198,8 +198,8 @@ TEST(MergeTime, IsLessThanOpeningTheFilesAndGrowsLinearly) {
   WeightLoader mapped(store.path(), {});
   create_run_config<Model::Config>(small_config, small_weights, "model", mapped, options);
 
-  const double merge_s = best_of(5, [&] { create_run_config<Model::Config>(small_config, small_weights, "model", mapped, options); });
-  const double large_merge_s = best_of(3, [&] { create_run_config<Model::Config>(large_config, large_weights, "model", mapped, options); });
+  const double merge_s = best_of(15, [&] { create_run_config<Model::Config>(small_config, small_weights, "model", mapped, options); });
+  const double large_merge_s = best_of(15, [&] { create_run_config<Model::Config>(large_config, large_weights, "model", mapped, options); });
   const double open_s = best_of(5, [&] {
     for (const auto& entry : std::filesystem::recursive_directory_iterator(store.path())) {
       if (entry.is_regular_file()) const TensorFile file(entry.path());

@@ -6,6 +6,7 @@
 #include <array>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <unordered_set>
 #include <utility>
@@ -20,6 +21,13 @@ namespace {
 const std::string* path_of(const Tree& entry) {
   const Tree* path = entry.is_string() ? &entry : entry.find("path");
   return path == nullptr || !path->is_string() ? nullptr : &path->as_string("");
+}
+
+template <class Visit>
+void for_each_entry_path(const Tree& node, const Visit& visit) {
+  if (const std::string* path = path_of(node)) return visit(*path);
+  if (!node.is_object()) return;
+  for (const auto& member : node.as_object("")) for_each_entry_path(member.second, visit);
 }
 
 /// Paths come from a file: they must stay inside the store.
@@ -83,17 +91,16 @@ const TensorFile& WeightLoader::open(const std::string& relative, const ConfigPa
   }
 }
 
-void WeightLoader::open_all(std::span<const Tree* const> entries, ThreadTeam& team, const std::function<void(const LoadProgress&)>& on_progress) {
+void WeightLoader::open_all(const Tree& weights, ThreadTeam& team, const std::function<void(const LoadProgress&)>& on_progress) {
   struct Job {
     const std::string* relative = nullptr;
     std::optional<TensorFile> file = {};
   };
   std::vector<Job> jobs;
   std::unordered_set<std::string_view> seen;
-  for (const Tree* entry : entries) {
-    const std::string* path = path_of(*entry);
-    if (path != nullptr && !files_.contains(*path) && seen.insert(*path).second && stays_inside(*path)) jobs.push_back({path, {}});
-  }
+  for_each_entry_path(weights, [&](const std::string& path) {
+    if (!files_.contains(path) && seen.insert(path).second && stays_inside(path)) jobs.push_back({&path, {}});
+  });
   std::mutex mutex;
   LoadProgress progress = {.files_done = 0, .num_files = static_cast<std::int64_t>(jobs.size())};
   team.parallel_for(jobs.size(), 16, [&](std::size_t begin, std::size_t end) {

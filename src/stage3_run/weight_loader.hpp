@@ -2,7 +2,6 @@
 #pragma once
 #include <cstdint>
 #include <functional>
-#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -28,10 +27,10 @@ class WeightLoader {
  public:
   WeightLoader(Path store, MeshShape mesh) : store_(std::move(store)), mesh_(mesh) {}
 
-  /// Maps the files of all entries (objects with path, shape, dtype, .., or plain paths) that are not mapped yet. Files that are missing or damaged, and
-  /// entries that are none, are left for load() to report with their place.
+  /// Maps the files of all entries (objects with path, shape, dtype, .., or plain paths) of a weight tree that are not mapped yet. Files that are missing or
+  /// damaged are left for load() to report with their place.
   /// \param on_progress called after each file, by one thread at a time; may be empty
-  void open_all(std::span<const Tree* const> entries, ThreadTeam& team, const std::function<void(const LoadProgress&)>& on_progress = {});
+  void open_all(const Tree& weights, ThreadTeam& team, const std::function<void(const LoadProgress&)>& on_progress = {});
 
   /// The tensor of one entry. `where` is its dotted path.
   /// \throws ConfigError naming `where`: path that leaves the store, missing file, entry and file differ in shape, dtype, layout or mesh, shape other than `expected`.

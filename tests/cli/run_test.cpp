@@ -193,6 +193,18 @@ TEST_F(Run, TheNumberOfThreadsChangesNothing) {
   EXPECT_EQ(run(one).out, run(three).out);
 }
 
+TEST_F(Run, OneStoreRunsWithTwoConfigsAndNothingIsConvertedAgain) {
+  const fs::path store = convert(v3_tiny_);
+  const auto before = files_of(store);
+  const Result standard = run({"logits", store.string(), "--ids", "5,6,7", "-o", (folder() / "a.safetensors").string()});
+  const Result exact = run({"logits", store.string(), "--ids", "5,6,7", "-o", (folder() / "b.safetensors").string(), "--set", "model.**.math_fidelity=HiFi4"});
+  ASSERT_EQ(standard.exit_code, 0) << standard.err;
+  ASSERT_EQ(exact.exit_code, 0) << exact.err;
+  EXPECT_NE(read_file(folder() / "a.safetensors"), read_file(folder() / "b.safetensors"));
+  EXPECT_EQ(files_of(store), before);
+  EXPECT_FALSE(fs::exists(cache()));
+}
+
 TEST_F(Run, TheOperatorLogShowsEachOperator) {
   set("MESHSEEK_LOG", "ops");
   const Result result = run({"run", v3_tiny_, "--ids", "5,6,7", "-n", "2"});

@@ -1,5 +1,5 @@
 // Dynamic fields and refused fields are found when the run config is made, not at the first call.
-#include "stage3_run/check_operators.hpp"
+#include "stage3_run/check_operator.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ops/linear_config.hpp"
+#include "stage3_run/create_run_config.hpp"
 
 namespace meshseek {
 namespace {
@@ -43,7 +44,15 @@ LinearConfig with_rule() {
   return config;
 }
 
-TEST(CheckOperators, ADynamicFieldThatNothingSuppliesIsAnErrorAtTheMerge) {
+/// Every operator below a config, as create_run_config() checks them.
+template <class Config>
+void check_operators(Config config, const std::string& root) {
+  walk_operators(
+      config, nullptr, ConfigPath(root), [](const WeightMatch&, const ConfigPath&) {},
+      []<class Module>(const auto& op, std::string_view name, const ConfigPath& path) { check_operator<Module>(op, name, path); });
+}
+
+TEST(CheckOperator, ADynamicFieldThatNothingSuppliesIsAnErrorAtTheMerge) {
   Stack stack;
   stack.layers.assign(3, Block{with_rule()});
   EXPECT_NO_THROW(check_operators(stack, "model"));
@@ -55,7 +64,7 @@ TEST(CheckOperators, ADynamicFieldThatNothingSuppliesIsAnErrorAtTheMerge) {
   EXPECT_NO_THROW(check_operators(stack, "model"));
 }
 
-TEST(CheckOperators, AModuleMaySupplyTheFieldItself) {
+TEST(CheckOperator, AModuleMaySupplyTheFieldItself) {
   Stack stack;
   stack.extra = OwnRule{with_rule(), with_rule()};
   stack.extra->w1.program_rule.reset();
@@ -64,7 +73,7 @@ TEST(CheckOperators, AModuleMaySupplyTheFieldItself) {
   EXPECT_THAT([&] { check_operators(stack, "model"); }, ThrowsMessage<ConfigError>(StartsWith("[model.extra.w2.program_config] is dynamic")));
 }
 
-TEST(CheckOperators, NamesThePathOfAFieldThatWouldDoNothing) {
+TEST(CheckOperator, NamesThePathOfAFieldThatWouldDoNothing) {
   Stack stack;
   stack.layers.assign(2, Block{with_rule()});
   stack.layers[1].w1.compute_kernel_config.fp32_dest_acc_en = false;

@@ -1,4 +1,4 @@
-/// What a run config must satisfy before it runs, apart from its weights.
+/// What an operator config must satisfy before it runs, apart from its weights.
 #pragma once
 #include <fmt/format.h>
 
@@ -19,7 +19,7 @@ namespace meshseek {
 template <class Config>
 concept DeclaresDynamicFields = requires { Config::dynamic_fields().size(); };
 
-namespace check_operators_detail {
+namespace check_operator_detail {
 
 template <class Config>
 bool is_set(const Config& config, std::string_view field_name) {
@@ -38,6 +38,10 @@ bool module_supplies(std::string_view operator_name, std::string_view field_name
   return false;
 }
 
+}  // namespace check_operator_detail
+
+/// Checks one operator by itself: its own validate(), and that each of its dynamic fields is set, has its rule's parameters, or is supplied by the module.
+/// \param name of the operator in its module. \throws ConfigError naming the field
 template <class Module, class Op>
 void check_operator(const Op& op, std::string_view name, const ConfigPath& path) {
   if constexpr (requires { validate(op, std::string_view()); }) {
@@ -51,38 +55,9 @@ void check_operator(const Op& op, std::string_view name, const ConfigPath& path)
   }
   if constexpr (DeclaresDynamicFields<Op>) {
     for (const DynamicField& field : Op::dynamic_fields()) {
-      if (is_set(op, field.name) || is_set(op, field.rule) || module_supplies<Module>(name, field.name)) continue;
+      if (check_operator_detail::is_set(op, field.name) || check_operator_detail::is_set(op, field.rule) || check_operator_detail::module_supplies<Module>(name, field.name)) continue;
       throw ConfigError(fmt::format("[{}.{}] is dynamic, but neither \"{}\" nor the module supplies it; set one of the two", path.to_string(), field.name, field.rule));
     }
-  }
-}
-
-}  // namespace check_operators_detail
-
-/// Checks every operator below a module's config: its own validate(), and that each of its dynamic fields is set, has its rule's parameters, or is supplied by
-/// the module. \param root dotted path of the config. \throws ConfigError naming the field
-template <ModuleConfig Config>
-void check_operators(const Config& config, const ConfigPath& root) {
-  for_each_field(config, [&](std::string_view name, const auto& member) {
-    using Member = std::remove_cvref_t<decltype(member)>;
-    const ConfigPath path(root, name);
-    if constexpr (OperatorConfig<Member>) {
-      check_operators_detail::check_operator<Config>(member, name, path);
-    } else if constexpr (ModuleConfig<Member>) {
-      check_operators(member, path);
-    } else if constexpr (requires { typename Member::value_type; }) {
-      if constexpr (ModuleConfig<typename Member::value_type>) {
-        for (std::size_t idx = 0; idx < member.size(); ++idx) check_operators(member[idx], ConfigPath(path, idx));
-      }
-    }
-  });
-}
-template <class Config>
-void check_operators(const Config& config, const std::string& root) {
-  if constexpr (OperatorConfig<Config>) {
-    check_operators_detail::check_operator<Config>(config, "", ConfigPath(root));
-  } else {
-    check_operators(config, ConfigPath(root));
   }
 }
 
