@@ -50,7 +50,16 @@ LoadedModel load_model(const ModelSource& source, const ConfigFlags& flags, std:
   if (log_operators) {
     runner->device().set_observer([](const OpRecord& record) { print_note(fmt::format("{} {}", record.op, record.detail)); });
   }
-  return {.runner = std::move(runner), .load_s = load_s};
+  return {.runner = std::move(runner), .load_s = load_s, .store = store};
+}
+
+void add_capture_flag(CLI::App& verb, std::string& file) {
+  verb.add_option("--capture", file, "records every operator call, for replay and inspect --compare")->type_name("FILE");
+}
+
+std::unique_ptr<RunnerCapture> start_capture(const LoadedModel& model, const std::string& file) {
+  if (file.empty()) return nullptr;
+  return std::make_unique<RunnerCapture>(file, model.store, *model.runner);
 }
 
 }  // namespace meshseek::cli

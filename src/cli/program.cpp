@@ -39,6 +39,7 @@ int parse_and_run(int argc, const char* const* argv) {
   add_tokenize(app, action);
   add_template(app, action);
   add_inspect(app, action);
+  add_replay(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {

@@ -10,6 +10,8 @@
 
 namespace meshseek {
 
+class OperatorRecorder;  // ops/capture.hpp
+
 /// One executed operator, for the operator log.
 struct OpRecord {
   std::string_view op;  ///< "linear", "flash_mla_prefill", ...
@@ -28,9 +30,14 @@ class Device {
   bool is_observed() const { return static_cast<bool>(observer_); }
   void observe(const OpRecord& record) const { observer_(record); }
 
+  /// Told of every operator with its inputs and outputs; null (the default): nobody. Not owned.
+  void set_recorder(OperatorRecorder* recorder) { recorder_ = recorder; }
+  OperatorRecorder* recorder() const { return recorder_; }
+
  private:
   ThreadTeam team_;
   std::function<void(const OpRecord&)> observer_;
+  OperatorRecorder* recorder_ = nullptr;
 };
 
 }  // namespace meshseek

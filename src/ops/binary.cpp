@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "ops/capture.hpp"
 #include "ops/cpu/rows.hpp"
 #include "ops/operator_log.hpp"
 
@@ -46,16 +47,18 @@ Tensor elementwise(const Tensor& a, const Tensor& b, DataType dtype, std::string
 }  // namespace
 
 Tensor mul(const Tensor& a, const Tensor& b, const MulConfig& cfg) {
-  return elementwise(a, b, cfg.dtype.value_or(a.dtype()), "mul", [&](std::vector<float>& row_a, const std::vector<float>& row_b) {
+  const RecordedCall call(a, "mul", cfg, [&](CallValues& in) { in.add("a", a).add("b", b); });
+  return call.result(elementwise(a, b, cfg.dtype.value_or(a.dtype()), "mul", [&](std::vector<float>& row_a, const std::vector<float>& row_b) {
     for (const UnaryOpType op : cfg.input_tensor_a_activations) apply(op, row_a);
     for (std::size_t col = 0; col < row_a.size(); ++col) row_a[col] *= row_b[col];
-  });
+  }));
 }
 
 Tensor binary(const Tensor& a, const Tensor& b, const BinaryConfig& cfg) {
-  return elementwise(a, b, cfg.dtype.value_or(a.dtype()), "binary", [](std::vector<float>& row_a, const std::vector<float>& row_b) {
+  const RecordedCall call(a, "binary", cfg, [&](CallValues& in) { in.add("a", a).add("b", b); });
+  return call.result(elementwise(a, b, cfg.dtype.value_or(a.dtype()), "binary", [](std::vector<float>& row_a, const std::vector<float>& row_b) {
     for (std::size_t col = 0; col < row_a.size(); ++col) row_a[col] += row_b[col];
-  });
+  }));
 }
 
 }  // namespace meshseek

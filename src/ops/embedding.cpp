@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "ops/capture.hpp"
 #include "ops/cpu/rows.hpp"
 #include "ops/cpu/weight_block.hpp"
 #include "ops/operator_log.hpp"
@@ -11,6 +12,7 @@
 namespace meshseek {
 
 Tensor embedding(const Tensor& ids, const EmbeddingConfig& cfg) {
+  const RecordedCall call(ids, "embedding", cfg, [&](CallValues& in) { in.add("ids", ids); });
   Device& device = device_of(ids, "embedding");
   const Tensor& table = cfg.weight.tensor;
   log_operator(device, "embedding", [&] {
@@ -33,7 +35,7 @@ Tensor embedding(const Tensor& ids, const EmbeddingConfig& cfg) {
     rows.decode_rows(0, values[position], 1, false, line.data());
     writer.write(static_cast<std::int64_t>(position), line.data());
   }
-  return y;
+  return call.result(std::move(y));
 }
 
 }  // namespace meshseek

@@ -5,12 +5,14 @@
 #include <cmath>
 #include <vector>
 
+#include "ops/capture.hpp"
 #include "ops/cpu/rows.hpp"
 #include "ops/operator_log.hpp"
 
 namespace meshseek {
 
 Tensor rms_norm(const Tensor& x, const RmsNormConfig& cfg) {
+  const RecordedCall call(x, "rms_norm", cfg, [&](CallValues& in) { in.add("x", x); });
   Device& device = device_of(x, "rms_norm");
   log_operator(device, "rms_norm", [&] { return fmt::format("x {} epsilon {}", to_string(x.shape()), cfg.epsilon); });
   const std::int64_t dim = x.dim(-1);
@@ -33,7 +35,7 @@ Tensor rms_norm(const Tensor& x, const RmsNormConfig& cfg) {
       writer.write(row, line.data());
     }
   });
-  return y;
+  return call.result(std::move(y));
 }
 
 }  // namespace meshseek

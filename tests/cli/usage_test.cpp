@@ -12,7 +12,7 @@ namespace {
 
 using Flags = std::set<std::string>;
 
-const std::vector<std::string> kVerbs = {"convert", "configure", "run", "logits", "score", "tokenize", "template", "inspect"};
+const std::vector<std::string> kVerbs = {"convert", "configure", "run", "logits", "score", "tokenize", "template", "inspect", "replay"};
 
 class Usage : public ProgramTest {};
 
@@ -39,6 +39,12 @@ TEST_F(Usage, MistakesInTheCommandLineExitWith2) {
   expect_usage_error(run({"logits", model, "--ids", "1"}), "-o");
   expect_usage_error(run({"score", model}), "--text");
   expect_usage_error(run({"tokenize"}), "MODEL is required");
+  expect_usage_error(run({"inspect"}), "expected either FILE or --compare");
+  expect_usage_error(run({"inspect", "x", "--compare", "a", "b"}), "expected either FILE or --compare");
+  expect_usage_error(run({"inspect", "--compare", "a"}), "--compare");
+  expect_usage_error(run({"replay"}), "CAPTURE is required");
+  expect_usage_error(run({"replay", "x.jsonl", "--index", "-1"}), "--index");
+  expect_usage_error(run({"replay", "x.jsonl", "--set", "dtype=float32"}), "--index");
   expect_usage_error(run({"inspect", write("x.json", "{}").string(), "--run-config"}), "--run-config");
 }
 
