@@ -69,7 +69,8 @@ void replay_all(Replayer& replayer, const CaptureFile& capture, const ReplayFlag
   if (num_different > 0) {
     throw Error(fmt::format("[{}] {} of {} calls differ; the first: {}", flags.capture, num_different, capture.calls().size(), first));
   }
-  print(fmt::format("{} calls, all {}\n", capture.calls().size(), all_bits ? "with equal bits" : "equal within the tolerance for other kernels"));
+  print(fmt::format("{} calls, all {}\n", capture.calls().size(),
+                    all_bits ? "with equal bits" : "equal within the tolerance for other kernels"));
 }
 
 void run_replay(const ReplayFlags& flags) {
@@ -78,8 +79,10 @@ void run_replay(const ReplayFlags& flags) {
   const CaptureFile capture(flags.capture);
   Device device(flags.num_threads);
   Replayer replayer(capture, flags.store, device);
-  if (one) replay_one(replayer, capture, flags);
-  else replay_all(replayer, capture, flags);
+  if (one)
+    replay_one(replayer, capture, flags);
+  else
+    replay_all(replayer, capture, flags);
 }
 
 }  // namespace
@@ -88,8 +91,10 @@ void add_replay(CLI::App& app, Action& action) {
   const auto flags = std::make_shared<ReplayFlags>();
   CLI::App* verb = app.add_subcommand("replay", "Runs captured operators again and compares");
   verb->add_option("CAPTURE", flags->capture, "file written by --capture")->required();
-  flags->has_index = verb->add_option("--index", flags->index, "run only this call (default: all)")->type_name("N")->check(CLI::NonNegativeNumber);
-  verb->add_option("--set", flags->sets, "changes a field of this call's config, e.g. compute_kernel_config.math_fidelity=HiFi4; may be repeated")
+  flags->has_index =
+      verb->add_option("--index", flags->index, "run only this call (default: all)")->type_name("N")->check(CLI::NonNegativeNumber);
+  verb->add_option("--set", flags->sets,
+                   "changes a field of this call's config, e.g. compute_kernel_config.math_fidelity=HiFi4; may be repeated")
       ->type_name("FIELD=VALUE")
       ->allow_extra_args(false);
   verb->add_option("--store", flags->store, "where the weights are now (default: where they were)")->type_name("STORE");

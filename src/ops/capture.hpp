@@ -71,8 +71,10 @@ void append_weights(const Config& config, const std::string& prefix, std::vector
   for_each_field(config, [&](std::string_view name, const auto& member) {
     using Member = std::remove_cvref_t<decltype(member)>;
     const std::string path = prefix + std::string(name);
-    if constexpr (std::is_same_v<Member, WeightSlot>) weights.push_back({path, member.tensor});
-    else if constexpr (HasFields<Member>) append_weights(member, path + ".", weights);
+    if constexpr (std::is_same_v<Member, WeightSlot>)
+      weights.push_back({path, member.tensor});
+    else if constexpr (HasFields<Member>)
+      append_weights(member, path + ".", weights);
   });
 }
 
@@ -117,7 +119,9 @@ class RecordedCall {
   }
 
  private:
-  static Device* recording_device(const Tensor& x) { return x.device() != nullptr && x.device()->recorder() != nullptr ? x.device() : nullptr; }
+  static Device* recording_device(const Tensor& x) {
+    return x.device() != nullptr && x.device()->recorder() != nullptr ? x.device() : nullptr;
+  }
   void start(const OperatorCall& call);
 
   Device* device_ = nullptr;              ///< null: nobody records

@@ -29,11 +29,16 @@ void check_header(const Tree& tree, const std::string& where) {
 void check_value(const CapturedTensor& value, const std::string& where) {
   const bool fits = !value.shape.empty() && value.shape.size() <= kMostRank &&
                     std::all_of(value.shape.begin(), value.shape.end(), [](std::int64_t dim) { return dim > 0; });
-  if (!fits) throw Error(fmt::format("[{}] {} has shape {}; expected 1 to 8 dimensions of at least 1", where, meshseek::quoted(value.name), to_string(value.shape)));
+  if (!fits)
+    throw Error(fmt::format("[{}] {} has shape {}; expected 1 to 8 dimensions of at least 1", where, meshseek::quoted(value.name),
+                            to_string(value.shape)));
   // The checksum is the name of a file: nothing else may be in it.
   const bool is_hex = value.checksum.size() == 16 && value.checksum.find_first_not_of("0123456789abcdef") == std::string::npos;
-  if (!is_hex) throw Error(fmt::format("[{}] {} has checksum {}; expected 16 hexadecimal digits", where, meshseek::quoted(value.name), meshseek::quoted(value.checksum)));
-  if (is_block_float(value.dtype)) throw Error(fmt::format("[{}] {} is {}; expected a row-major type", where, meshseek::quoted(value.name), to_string(value.dtype)));
+  if (!is_hex)
+    throw Error(fmt::format("[{}] {} has checksum {}; expected 16 hexadecimal digits", where, meshseek::quoted(value.name),
+                            meshseek::quoted(value.checksum)));
+  if (is_block_float(value.dtype))
+    throw Error(fmt::format("[{}] {} is {}; expected a row-major type", where, meshseek::quoted(value.name), to_string(value.dtype)));
   checked_product(volume(value.shape), static_cast<std::int64_t>(element_bytes(value.dtype)), value.shape);
 }
 
@@ -48,8 +53,10 @@ Tensor filled(const CapturedTensor& value, std::span<const std::byte> bytes, Dev
 
 std::string to_string(const CapturedCall& call) {
   std::string text = fmt::format("call {} {}", call.index, call.op);
-  if (call.path) text += " " + *call.path;
-  else if (call.after) text += " after " + *call.after;
+  if (call.path)
+    text += " " + *call.path;
+  else if (call.after)
+    text += " after " + *call.after;
   if (call.mode) text += fmt::format(" ({})", *call.mode);
   return text;
 }
@@ -102,15 +109,22 @@ Tensor CaptureFile::load(const CapturedTensor& value, Device& device) const {
                             to_string(value.dtype), to_string(value.shape)));
   }
   if (const std::string actual = checksum_text(checksum64(file.bytes())); actual != value.checksum) {
-    throw Error(fmt::format("[{}] is damaged: its checksum is {}; expected {}; capture again", file.path().string(), actual, value.checksum));
+    throw Error(
+        fmt::format("[{}] is damaged: its checksum is {}; expected {}; capture again", file.path().string(), actual, value.checksum));
   }
   switch (value.dtype) {
-    case DataType::float32: return filled<float>(value, file.bytes(), device);
-    case DataType::bfloat16: return filled<bf16>(value, file.bytes(), device);
-    case DataType::int32: return filled<std::int32_t>(value, file.bytes(), device);
-    case DataType::uint32: return filled<std::uint32_t>(value, file.bytes(), device);
-    case DataType::uint16: return filled<std::uint16_t>(value, file.bytes(), device);
-    default: return filled<std::uint8_t>(value, file.bytes(), device);
+    case DataType::float32:
+      return filled<float>(value, file.bytes(), device);
+    case DataType::bfloat16:
+      return filled<bf16>(value, file.bytes(), device);
+    case DataType::int32:
+      return filled<std::int32_t>(value, file.bytes(), device);
+    case DataType::uint32:
+      return filled<std::uint32_t>(value, file.bytes(), device);
+    case DataType::uint16:
+      return filled<std::uint16_t>(value, file.bytes(), device);
+    default:
+      return filled<std::uint8_t>(value, file.bytes(), device);
   }
 }
 

@@ -21,10 +21,10 @@ inline constexpr std::int64_t kCaptureVersion = 1;
 /// First line.
 struct CaptureHeader {
   std::int64_t format_version = kCaptureVersion;
-  std::string store = {};              ///< folder of the weights, absolute
-  std::string mesh = {};               ///< "1x1"
+  std::string store = {};               ///< folder of the weights, absolute
+  std::string mesh = {};                ///< "1x1"
   std::vector<std::string> modes = {};  ///< of the loaded configs
-  std::string isa = {};                ///< which kernels ran
+  std::string isa = {};                 ///< which kernels ran
   std::int64_t num_cores = 1;
   std::int64_t l2_bytes = 0;
 
@@ -62,20 +62,21 @@ struct CapturedWeight {
   DataType dtype = DataType::float32;
 
   static constexpr auto fields() {
-    return std::tuple{field("name", &CapturedWeight::name, "slot in the config"), field("path", &CapturedWeight::path, "file below the store"),
-                      field("shape", &CapturedWeight::shape, "logical shape"), field("dtype", &CapturedWeight::dtype, "element type")};
+    return std::tuple{field("name", &CapturedWeight::name, "slot in the config"),
+                      field("path", &CapturedWeight::path, "file below the store"), field("shape", &CapturedWeight::shape, "logical shape"),
+                      field("dtype", &CapturedWeight::dtype, "element type")};
   }
 };
 
 /// One line.
 struct CapturedCall {
   std::int64_t index = 0;
-  std::string op = {};                      ///< "linear", ...
-  std::optional<std::string> path = {};     ///< where its config stands; unset for operators without a config
-  std::optional<std::string> after = {};    ///< path of the operator before, for operators without a path
-  std::optional<std::string> mode = {};     ///< prefill or decode
-  Tree config = {};                         ///< null for operators without
-  Tree arguments = {};                      ///< inputs that are no tensors
+  std::string op = {};                    ///< "linear", ...
+  std::optional<std::string> path = {};   ///< where its config stands; unset for operators without a config
+  std::optional<std::string> after = {};  ///< path of the operator before, for operators without a path
+  std::optional<std::string> mode = {};   ///< prefill or decode
+  Tree config = {};                       ///< null for operators without
+  Tree arguments = {};                    ///< inputs that are no tensors
   std::vector<CapturedWeight> weights = {};
   std::vector<CapturedTensor> inputs = {};
   std::vector<CapturedTensor> outputs = {};

@@ -43,8 +43,12 @@ void CaptureWriter::add_weight_paths(const Tree& weight_config, const std::strin
 
 void CaptureWriter::write_header() {
   const DeviceDescription device = probe_device();
-  const CaptureHeader header = {.store = store_.string(), .mesh = to_string(mesh_), .modes = header_modes_, .isa = cpu::kernels().isa,
-                                .num_cores = device.num_cores, .l2_bytes = device.l2_bytes};
+  const CaptureHeader header = {.store = store_.string(),
+                                .mesh = to_string(mesh_),
+                                .modes = header_modes_,
+                                .isa = cpu::kernels().isa,
+                                .num_cores = device.num_cores,
+                                .l2_bytes = device.l2_bytes};
   lines_.write(to_json_line(to_tree(header)) + "\n");
   has_header_ = true;
 }
@@ -55,7 +59,8 @@ CapturedTensor CaptureWriter::store_value(const NamedTensor& value) {
     throw Error(fmt::format("[capture {}] is {} {} {}; only ROW_MAJOR values can be captured", value.name, to_string(tensor.shape()),
                             to_string(tensor.dtype()), to_string(tensor.layout())));
   }
-  CapturedTensor entry = {.name = value.name, .shape = tensor.shape(), .dtype = tensor.dtype(), .checksum = checksum_text(checksum64(tensor.bytes()))};
+  CapturedTensor entry = {
+      .name = value.name, .shape = tensor.shape(), .dtype = tensor.dtype(), .checksum = checksum_text(checksum64(tensor.bytes()))};
   // What one operator returns is what the next is given: each value is written once.
   if (stored_.insert(entry.checksum).second) AppendedFile(data_ / (entry.checksum + ".bin")).write(tensor.bytes());
   return entry;
@@ -92,7 +97,8 @@ void CaptureWriter::finish(const CallValues& outputs) {
   ++num_calls_;
 }
 
-RunnerCapture::RunnerCapture(const Path& file, const Path& store, Runner& runner) : writer_(file, store, read_store_info(store).mesh), device_(&runner.device()) {
+RunnerCapture::RunnerCapture(const Path& file, const Path& store, Runner& runner)
+    : writer_(file, store, read_store_info(store).mesh), device_(&runner.device()) {
   const Tree weight_config = read_store_info(store).weight_config;
   writer_.add_run_config(runner.prefill_run_config(), "model", "prefill", weight_config);
   writer_.add_run_config(runner.decode_run_config(), "model", "decode", weight_config);

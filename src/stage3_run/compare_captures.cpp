@@ -42,17 +42,21 @@ std::string first_difference(const std::vector<CapturedTensor>& a, const std::ve
     if (left == right) continue;
     if (left.name != right.name) return fmt::format("{} against {}", left.name, right.name);
     if (left.shape != right.shape || left.dtype != right.dtype) {
-      return fmt::format("{} is {} {} against {} {}", left.name, to_string(left.dtype), to_string(left.shape), to_string(right.dtype), to_string(right.shape));
+      return fmt::format("{} is {} {} against {} {}", left.name, to_string(left.dtype), to_string(left.shape), to_string(right.dtype),
+                         to_string(right.shape));
     }
-    return fmt::format("{} {} {} has checksum {} against {}", left.name, to_string(left.dtype), to_string(left.shape), left.checksum, right.checksum);
+    return fmt::format("{} {} {} has checksum {} against {}", left.name, to_string(left.dtype), to_string(left.shape), left.checksum,
+                       right.checksum);
   }
   return a.size() == b.size() ? "" : fmt::format("{} values against {}", a.size(), b.size());
 }
 
 /// One line about what differs between two calls; empty when nothing but the config does.
 std::string call_difference(const CapturedCall& a, const CapturedCall& b, bool configs_differ) {
-  if (a.op != b.op || a.path != b.path || a.mode != b.mode) return fmt::format("{} against {}: other operators ran", to_string(a), to_string(b));
-  if (!(a.arguments == b.arguments)) return fmt::format("{}: arguments {} against {}", to_string(a), shown(&a.arguments), shown(&b.arguments));
+  if (a.op != b.op || a.path != b.path || a.mode != b.mode)
+    return fmt::format("{} against {}: other operators ran", to_string(a), to_string(b));
+  if (!(a.arguments == b.arguments))
+    return fmt::format("{}: arguments {} against {}", to_string(a), shown(&a.arguments), shown(&b.arguments));
   if (const std::string text = first_difference(a.inputs, b.inputs); !text.empty()) return fmt::format("{}: input {}", to_string(a), text);
   if (const std::string text = first_difference(a.outputs, b.outputs); !text.empty()) {
     return fmt::format("{}: inputs are equal, {}; output {}", to_string(a), configs_differ ? "configs differ" : "so is the config", text);

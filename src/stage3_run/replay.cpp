@@ -52,8 +52,8 @@ std::string to_string(const ReplayedOutput& output) {
   const std::string head = fmt::format("{} {} {}", output.name, to_string(output.dtype), to_string(output.shape));
   if (output.equal_bits) return head + ": equal bits";
   const std::string verdict = output.is_equal() ? fmt::format("equal within {:.1e} of the recorded rms", output.tolerance) : "differs";
-  return fmt::format("{}: {}; max abs difference {:.3e}, rms {:.3e}, rms of the recorded values {:.3e}", head, verdict, output.max_abs, output.rms,
-                     output.rms_recorded);
+  return fmt::format("{}: {}; max abs difference {:.3e}, rms {:.3e}, rms of the recorded values {:.3e}", head, verdict, output.max_abs,
+                     output.rms, output.rms_recorded);
 }
 
 Replayer::Replayer(const CaptureFile& capture, const Path& store, Device& device)
@@ -77,8 +77,11 @@ ReplayedOutput Replayer::compare(const CapturedTensor& recorded, const NamedTens
 
 ReplayedCall Replayer::replay(std::int64_t index, const std::vector<std::string>& sets, int repetitions) {
   const CapturedCall& call = capture_->call(index);
-  ReplayCall prepared = {.where = fmt::format("{} {}", capture_->path().string(), to_string(call)), .config = call.config, .arguments = call.arguments,
-                         .call = &call, .loader = &loader_};
+  ReplayCall prepared = {.where = fmt::format("{} {}", capture_->path().string(), to_string(call)),
+                         .config = call.config,
+                         .arguments = call.arguments,
+                         .call = &call,
+                         .loader = &loader_};
   if (!sets.empty() && call.config.is_null()) throw ConfigError(fmt::format("[{}] has no config; there is nothing to set", prepared.where));
   for (const std::string& assignment : sets) apply_set(prepared.config, assignment);
   const Rerun rerun = find_replay_operator(call.op, prepared.where).prepare(prepared);
@@ -92,9 +95,11 @@ ReplayedCall Replayer::replay(std::int64_t index, const std::vector<std::string>
     seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
     if (repetition > 0) continue;
     if (outputs.tensors().size() != call.outputs.size()) {
-      throw Error(fmt::format("[{}] returned {} values but {} were recorded; capture again", prepared.where, outputs.tensors().size(), call.outputs.size()));
+      throw Error(fmt::format("[{}] returned {} values but {} were recorded; capture again", prepared.where, outputs.tensors().size(),
+                              call.outputs.size()));
     }
-    for (std::size_t idx = 0; idx < call.outputs.size(); ++idx) result.outputs.push_back(compare(call.outputs[idx], outputs.tensors()[idx]));
+    for (std::size_t idx = 0; idx < call.outputs.size(); ++idx)
+      result.outputs.push_back(compare(call.outputs[idx], outputs.tensors()[idx]));
   }
   result.seconds = median(std::move(seconds));
   return result;

@@ -58,7 +58,7 @@ class Replayer {
 
 /// What two captures differ in.
 struct CaptureComparison {
-  std::vector<std::string> config_differences = {};   ///< one line each: path, field, both values; up to the first difference in values
+  std::vector<std::string> config_differences = {};  ///< one line each: path, field, both values; up to the first difference in values
   std::optional<std::string> first_difference = {};  ///< one line; unset: every value of every call is equal
   std::int64_t num_calls = 0;                        ///< compared
 };

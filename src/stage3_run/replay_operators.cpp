@@ -20,6 +20,7 @@ namespace meshseek {
 namespace {
 
 constexpr std::int64_t kMost = std::int64_t{1} << 40;
+constexpr std::int64_t kMostWidth = std::int64_t{1} << 24;  // products with a number of tokens stay within 63 bits
 constexpr std::int64_t kMostExperts = std::int64_t{1} << 20;
 
 CallValues only(Tensor y) {
@@ -41,7 +42,9 @@ Rerun binary_of(const ReplayCall& call) {
 }
 
 Rerun prepare_grouped_linear(const ReplayCall& call) {
-  return [cfg = call.typed_config<LinearConfig>()](const ReplayInputs& in) { return only(grouped_linear(in.at("x"), in.integers("offsets"), cfg)); };
+  return [cfg = call.typed_config<LinearConfig>()](const ReplayInputs& in) {
+    return only(grouped_linear(in.at("x"), in.integers("offsets"), cfg));
+  };
 }
 
 Rerun prepare_embedding(const ReplayCall& call) {
@@ -49,10 +52,11 @@ Rerun prepare_embedding(const ReplayCall& call) {
 }
 
 Rerun prepare_rotary_embedding(const ReplayCall& call) {
-  return [cfg = call.typed_config<RotaryEmbeddingConfig>(), dim = call.integer("rotary_dim", 2, kMost)](const ReplayInputs& in) {
+  return [cfg = call.typed_config<RotaryEmbeddingConfig>(), dim = call.integer("rotary_dim", 2, kMostWidth)](const ReplayInputs& in) {
     const RopeTables tables = {.rotary_dim = dim, .cos = in.floats("cos"), .sin = in.floats("sin")};
     if (tables.cos.size() != tables.sin.size()) {
-      throw ShapeError(fmt::format("[{}] cos has {} values and sin {}; expected equally many", in.where(), tables.cos.size(), tables.sin.size()));
+      throw ShapeError(
+          fmt::format("[{}] cos has {} values and sin {}; expected equally many", in.where(), tables.cos.size(), tables.sin.size()));
     }
     return only(rotary_embedding(in.at("x"), tables, cfg));
   };
@@ -92,7 +96,8 @@ Rerun prepare_moe_combine(const ReplayCall& call) {
 LatentCache cache_of(const ReplayInputs& in, std::int64_t kv_lora_rank) {
   const Tensor& rows = in.at("cache");
   if (rows.rank() != 2 || kv_lora_rank > rows.dim(1)) {
-    throw ShapeError(fmt::format("[{}] the cache is {} and its rank {}; expected [tokens, rank or more]", in.where(), to_string(rows.shape()), kv_lora_rank));
+    throw ShapeError(fmt::format("[{}] the cache is {} and its rank {}; expected [tokens, rank or more]", in.where(),
+                                 to_string(rows.shape()), kv_lora_rank));
   }
   return {.rows = rows, .num_tokens = rows.dim(0), .kv_lora_rank = kv_lora_rank};
 }
@@ -111,7 +116,7 @@ Rerun prepare_flash_mla_decode(const ReplayCall& call) {
 
 /// Appends to an empty cache: where in a cache the rows stand is no part of the result.
 Rerun prepare_update_cache(const ReplayCall& call) {
-  const std::int64_t width = call.integer("width", 1, kMost);
+  const std::int64_t width = call.integer("width", 1, kMostWidth);
   return [cfg = call.typed_config<UpdateCacheConfig>(), width](const ReplayInputs& in) {
     const Tensor& c_kv = in.at("c_kv");
     const Tensor& k_rope = in.at("k_rope");

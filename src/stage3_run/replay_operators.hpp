@@ -62,8 +62,10 @@ struct ReplayCall {
     for_each_field(typed, [&](std::string_view name, auto& member) {
       using Member = std::remove_cvref_t<decltype(member)>;
       const std::string path = prefix + std::string(name);
-      if constexpr (std::is_same_v<Member, WeightSlot>) member.tensor = load_weight(member, path);
-      else if constexpr (HasFields<Member>) fill_weights(member, path + ".");
+      if constexpr (std::is_same_v<Member, WeightSlot>)
+        member.tensor = load_weight(member, path);
+      else if constexpr (HasFields<Member>)
+        fill_weights(member, path + ".");
     });
   }
 };
