@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <regex>
@@ -113,7 +114,7 @@ TEST_F(Capture, AnotherOutputThanTheRecordedOneIsFound) {
   std::ofstream(capture.path()) << text;
   const ReplayedCall result = replay(CaptureFile(capture.path()), 0);
   EXPECT_FALSE(result.is_equal());
-  EXPECT_NEAR(result.outputs[0].max_abs, 64.0, 8.0);
+  EXPECT_NEAR(result.outputs[0].difference.max_abs, 64.0, 8.0);
 }
 
 TEST_F(Capture, AChangedFieldOfTheConfigTakesEffect) {
@@ -121,8 +122,8 @@ TEST_F(Capture, AChangedFieldOfTheConfigTakesEffect) {
   const ReplayedCall exact = replay(capture, 0, {"compute_kernel_config.math_fidelity=HiFi4"});
   EXPECT_FALSE(exact.outputs[0].equal_bits);
   EXPECT_EQ(exact.outputs[0].dtype, DataType::float32);
-  EXPECT_GT(exact.outputs[0].rms, 0.0);
-  EXPECT_LT(exact.outputs[0].rms, 0.01 * exact.outputs[0].rms_recorded);
+  EXPECT_GT(exact.outputs[0].difference.rms, 0.0);
+  EXPECT_LT(exact.outputs[0].difference.rms, 0.01 * exact.outputs[0].difference.rms_recorded);
   EXPECT_TRUE(replay(capture, 0, {"compute_kernel_config.math_fidelity=HiFi2"}).outputs[0].equal_bits);
   EXPECT_THAT([&] { replay(capture, 0, {"compute_kernel_config.math_fidelity=HiFi3"}); },
               ThrowsMessage<ConfigError>(AllOf(HasSubstr("call 0 linear model.w1"), HasSubstr("HiFi3"))));
@@ -195,10 +196,34 @@ TEST_F(Capture, TheFirstOperatorWithAnotherConfigIsNamed) {
   EXPECT_THAT(compare_captures(a, same).config_differences, ::testing::IsEmpty());
   block_.w1.compute_kernel_config.math_fidelity = MathFidelity::LoFi;
   const CaptureComparison comparison = compare_captures(a, record(run, "b.jsonl"));
-  EXPECT_THAT(comparison.first_difference.value_or(""),
-              AllOf(HasSubstr("call 0 linear model.w1"), HasSubstr("configs differ"), HasSubstr("output y")));
+  EXPECT_THAT(comparison.first_difference.value_or(""), AllOf(HasSubstr("call 0 linear model.w1"), HasSubstr("configs differ"),
+                                                              HasSubstr("output y"), HasSubstr("max abs difference")));
   EXPECT_THAT(comparison.config_differences,
               ::testing::ElementsAre(R"(model.w1 (prefill).compute_kernel_config.math_fidelity: "HiFi2" against "LoFi")"));
+}
+
+TEST_F(Capture, ChecksumsAreEnoughToCompare) {
+  const CaptureFile a = record_linear();
+  block_.w1.compute_kernel_config.math_fidelity = MathFidelity::LoFi;
+  const CaptureFile b = record([&] { linear(x({3, 32}), block_.w1); }, "b.jsonl");
+  std::filesystem::remove_all(data_folder_of(b.path()));
+  const std::string difference = compare_captures(a, b).first_difference.value_or("");
+  EXPECT_THAT(difference, AllOf(HasSubstr("call 0 linear model.w1"), HasSubstr("output y")));
+  EXPECT_THAT(difference, ::testing::Not(HasSubstr("max abs")));
+}
+
+TEST(ValueDifference, NamesTheLargestAndKeepsNaN) {
+  const std::vector<float> recorded = {3.0F, -4.0F};
+  const std::vector<float> actual = {3.0F, -3.5F};
+  const std::vector<float> broken = {std::nanf(""), -4.0F};
+  const auto tensor = [](const std::vector<float>& values) { return Tensor::from<float>({2}, values); };
+  const ValueDifference difference = value_difference(tensor(actual), tensor(recorded));
+  EXPECT_DOUBLE_EQ(difference.max_abs, 0.5);
+  EXPECT_DOUBLE_EQ(difference.rms, std::sqrt(0.125));
+  EXPECT_DOUBLE_EQ(difference.rms_recorded, std::sqrt(12.5));
+  const ReplayedOutput output = {.difference = value_difference(tensor(broken), tensor(recorded)), .tolerance = 1.0};
+  EXPECT_TRUE(std::isnan(output.difference.max_abs));
+  EXPECT_FALSE(output.is_equal());
 }
 
 TEST_F(Capture, AnotherInputIsNamedAsSuch) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/error.hpp"
 #include "config/serialise.hpp"
 #include "stage3_run/replay.hpp"
 
@@ -51,6 +52,23 @@ std::string first_difference(const std::vector<CapturedTensor>& a, const std::ve
   return a.size() == b.size() ? "" : fmt::format("{} values against {}", a.size(), b.size());
 }
 
+/// "; max abs difference ..." of the first output with another checksum; empty when its values cannot be compared or read.
+std::string numbers_of(const CaptureFile& a, const CaptureFile& b, std::size_t call_idx) {
+  const auto& left = a.calls()[call_idx].outputs;
+  const auto& right = b.calls()[call_idx].outputs;
+  Device device(1);
+  for (std::size_t idx = 0; idx < std::min(left.size(), right.size()); ++idx) {
+    if (left[idx] == right[idx]) continue;
+    if (left[idx].shape != right[idx].shape) return "";
+    try {
+      return "; " + to_string(value_difference(b.load(right[idx], device), a.load(left[idx], device)));
+    } catch (const Error&) {
+      return "";  // checksums are enough to compare: the data folder may be gone
+    }
+  }
+  return "";
+}
+
 /// One line about what differs between two calls; empty when nothing but the config does.
 std::string call_difference(const CapturedCall& a, const CapturedCall& b, bool configs_differ) {
   if (a.op != b.op || a.path != b.path || a.mode != b.mode)
@@ -87,7 +105,7 @@ CaptureComparison compare_captures(const CaptureFile& a, const CaptureFile& b) {
       if (known.insert(line).second) comparison.config_differences.push_back(line);
     }
     const std::string text = call_difference(left, right, !configs.empty());
-    if (!text.empty()) comparison.first_difference = text;
+    if (!text.empty()) comparison.first_difference = text + (left.inputs == right.inputs ? numbers_of(a, b, idx) : "");
     ++comparison.num_calls;
   }
   if (!comparison.first_difference && a.calls().size() != b.calls().size()) {

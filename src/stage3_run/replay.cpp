@@ -24,25 +24,38 @@ double tolerance_of(DataType dtype, bool same_kernels) {
   return dtype == DataType::float32 ? kFloat32Tolerance : 0.0;
 }
 
-void fill_difference(ReplayedOutput& output, const std::vector<float>& actual, const std::vector<float>& recorded) {
-  double squares = 0.0;
-  double recorded_squares = 0.0;
-  for (std::size_t idx = 0; idx < actual.size(); ++idx) {
-    const double gap = std::abs(static_cast<double>(actual[idx]) - static_cast<double>(recorded[idx]));
-    if (!(gap <= output.max_abs)) output.max_abs = gap;  // a NaN stays visible
-    squares += gap * gap;
-    recorded_squares += static_cast<double>(recorded[idx]) * static_cast<double>(recorded[idx]);
-  }
-  output.rms = std::sqrt(squares / static_cast<double>(actual.size()));
-  output.rms_recorded = std::sqrt(recorded_squares / static_cast<double>(actual.size()));
-}
-
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
 }
 
 }  // namespace
+
+ValueDifference value_difference(const Tensor& actual, const Tensor& recorded) {
+  const std::vector<float> values = to_float_vector(actual);
+  const std::vector<float> expected = to_float_vector(recorded);
+  if (values.size() != expected.size()) {
+    throw ShapeError(
+        fmt::format("[compare] {} and {} have other numbers of values", to_string(actual.shape()), to_string(recorded.shape())));
+  }
+  ValueDifference difference;
+  double squares = 0.0;
+  double recorded_squares = 0.0;
+  for (std::size_t idx = 0; idx < values.size(); ++idx) {
+    const double gap = std::abs(static_cast<double>(values[idx]) - static_cast<double>(expected[idx]));
+    if (!(gap <= difference.max_abs) && !std::isnan(difference.max_abs)) difference.max_abs = gap;  // a NaN stays
+    squares += gap * gap;
+    recorded_squares += static_cast<double>(expected[idx]) * static_cast<double>(expected[idx]);
+  }
+  difference.rms = std::sqrt(squares / static_cast<double>(values.size()));
+  difference.rms_recorded = std::sqrt(recorded_squares / static_cast<double>(values.size()));
+  return difference;
+}
+
+std::string to_string(const ValueDifference& difference) {
+  return fmt::format("max abs difference {:.3e}, rms {:.3e}, rms of the recorded values {:.3e}", difference.max_abs, difference.rms,
+                     difference.rms_recorded);
+}
 
 bool ReplayedCall::is_equal() const {
   return std::all_of(outputs.begin(), outputs.end(), [](const ReplayedOutput& output) { return output.is_equal(); });
@@ -52,8 +65,7 @@ std::string to_string(const ReplayedOutput& output) {
   const std::string head = fmt::format("{} {} {}", output.name, to_string(output.dtype), to_string(output.shape));
   if (output.equal_bits) return head + ": equal bits";
   const std::string verdict = output.is_equal() ? fmt::format("equal within {:.1e} of the recorded rms", output.tolerance) : "differs";
-  return fmt::format("{}: {}; max abs difference {:.3e}, rms {:.3e}, rms of the recorded values {:.3e}", head, verdict, output.max_abs,
-                     output.rms, output.rms_recorded);
+  return fmt::format("{}: {}; {}", head, verdict, to_string(output.difference));
 }
 
 Replayer::Replayer(const CaptureFile& capture, const Path& store, Device& device)
@@ -71,7 +83,7 @@ ReplayedOutput Replayer::compare(const CapturedTensor& recorded, const NamedTens
   output.equal_bits = recorded.dtype == tensor.dtype() && checksum_text(checksum64(tensor.bytes())) == recorded.checksum;
   output.tolerance = tolerance_of(tensor.dtype(), capture_->header().isa == cpu::kernels().isa);
   const Tensor before = capture_->load(recorded, *device_);  // read in any case: a damaged file is found
-  if (!output.equal_bits) fill_difference(output, to_float_vector(tensor), to_float_vector(before));
+  if (!output.equal_bits) output.difference = value_difference(tensor, before);
   return output;
 }
 

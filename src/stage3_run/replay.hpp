@@ -12,17 +12,25 @@
 
 namespace meshseek {
 
+/// How far values are from those recorded. NaN stays NaN.
+struct ValueDifference {
+  double max_abs = 0.0;       ///< largest difference
+  double rms = 0.0;           ///< root mean square of the difference
+  double rms_recorded = 0.0;  ///< of the recorded values
+};
+/// \throws ShapeError unless both have equally many values.
+ValueDifference value_difference(const Tensor& actual, const Tensor& recorded);
+std::string to_string(const ValueDifference& difference);
+
 /// One output of a call that was run again, against the recorded one.
 struct ReplayedOutput {
   std::string name = {};
   DataType dtype = DataType::float32;
   Shape shape = {};
   bool equal_bits = false;
-  double max_abs = 0.0;       ///< largest difference; 0 when the bits are equal
-  double rms = 0.0;           ///< root mean square of the difference
-  double rms_recorded = 0.0;  ///< of the recorded values
-  double tolerance = 0.0;     ///< largest rms / rms_recorded that counts as equal; 0: only equal bits do
-  bool is_equal() const { return equal_bits || (tolerance > 0.0 && rms <= tolerance * rms_recorded); }
+  ValueDifference difference = {};  ///< zeros when the bits are equal
+  double tolerance = 0.0;           ///< largest rms / rms_recorded that counts as equal; 0: only equal bits do
+  bool is_equal() const { return equal_bits || (tolerance > 0.0 && difference.rms <= tolerance * difference.rms_recorded); }
 };
 
 struct ReplayedCall {
@@ -62,6 +70,7 @@ struct CaptureComparison {
   std::optional<std::string> first_difference = {};  ///< one line; unset: every value of every call is equal
   std::int64_t num_calls = 0;                        ///< compared
 };
+/// Works without the data folders; with them the difference in values is named, too.
 CaptureComparison compare_captures(const CaptureFile& a, const CaptureFile& b);
 
 }  // namespace meshseek
