@@ -149,6 +149,26 @@ TEST_F(File, ReadsAFileOfExactlyTheLimitAndRefusesOneByteMore) {
   EXPECT_THAT([&] { read_text_file(path("a"), 4); }, ThrowsMessage<Error>(HasSubstr("has 5 bytes; at most 4 are expected")));
 }
 
+TEST_F(File, AnAppendedFileIsReadableAfterEachWrite) {
+  AppendedFile file(path("a"));
+  file.write("one\n");
+  EXPECT_EQ(read_text_file(path("a")), "one\n");
+  file.write("two\n");
+  EXPECT_EQ(read_text_file(path("a")), "one\ntwo\n");
+}
+
+TEST_F(File, AnAppendedFileMustBeNew) {
+  write_file_atomically(path("a"), "old");
+  EXPECT_THAT([&] { AppendedFile file(path("a")); }, ThrowsMessage<Error>(AllOf(HasSubstr("/a]"), HasSubstr("cannot create"))));
+  EXPECT_EQ(read_text_file(path("a")), "old");
+}
+
+TEST_F(File, AnAppendedFileSaysWhenTheDiskIsFull) {
+  const FileSizeLimit limit(4096);
+  AppendedFile file(path("a"));
+  EXPECT_THAT([&] { file.write(std::string(5000, 'x')); }, ThrowsMessage<Error>(AllOf(HasSubstr("/a]"), HasSubstr("cannot write"))));
+}
+
 TEST_F(File, SaysInOneLineWhichFileCannotBeRead) {
   EXPECT_THAT([&] { read_text_file(path("a")); },
               ThrowsMessage<Error>(AllOf(StartsWith(fmt::format("[{}] ", path("a").string())), Not(HasSubstr("\n")))));

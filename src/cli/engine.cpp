@@ -69,7 +69,16 @@ LoadedModel load_model(const ModelSource& source, ConfigFlags flags, std::size_t
   const double load_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (!runner->note().empty()) print_note(runner->note());
   if (log != OperatorLog::none) runner->device().set_observer(make_observer(log));
-  return {.runner = std::move(runner), .load_s = load_s};
+  return {.runner = std::move(runner), .load_s = load_s, .store = store};
+}
+
+void add_capture_flag(CLI::App& verb, std::string& file) {
+  verb.add_option("--capture", file, "records every operator call, for replay and inspect --compare")->type_name("FILE");
+}
+
+std::unique_ptr<RunnerCapture> start_capture(const LoadedModel& model, const std::string& file) {
+  if (file.empty()) return nullptr;
+  return std::make_unique<RunnerCapture>(file, model.store, *model.runner);
 }
 
 }  // namespace meshseek::cli

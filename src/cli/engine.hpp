@@ -6,6 +6,7 @@
 #include "cli/flags.hpp"
 #include "cli/model_source.hpp"
 #include "stage2_configure/configure.hpp"
+#include "stage3_run/capture_writer.hpp"
 #include "stage3_run/runner.hpp"
 
 namespace meshseek::cli {
@@ -18,10 +19,16 @@ Tree model_config(const ModelSource& source, const ConfigFlags& flags, Mode mode
 struct LoadedModel {
   std::unique_ptr<Runner> runner = {};
   double load_s = 0.0;  ///< of a finished store; conversion not counted
+  Path store = {};
 };
 
 /// Configures, converts when necessary, loads. \param capacity tokens of the context; 0: max_position_embeddings
 /// MESHSEEK_LOG=ops prints every executed operator to stderr, MESHSEEK_LOG=plan each distinct plan of an operator once.
 LoadedModel load_model(const ModelSource& source, ConfigFlags flags, std::size_t num_threads, std::int64_t capacity);
+
+/// --capture
+void add_capture_flag(CLI::App& verb, std::string& file);
+/// Records every operator from now on while it lives; null when `file` is empty. \throws Error: the file exists, not writable.
+std::unique_ptr<RunnerCapture> start_capture(const LoadedModel& model, const std::string& file);
 
 }  // namespace meshseek::cli

@@ -40,6 +40,7 @@ int parse_and_run(int argc, const char* const* argv) {
   add_template(app, action);
   add_inspect(app, action);
   add_explain(app, action);
+  add_replay(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {

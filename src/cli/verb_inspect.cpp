@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <filesystem>
 #include <memory>
 
@@ -8,6 +10,7 @@
 #include "cli/model_source.hpp"
 #include "cli/terminal.hpp"
 #include "cli/verbs.hpp"
+#include "stage3_run/replay.hpp"
 
 namespace meshseek::cli {
 namespace {
@@ -15,6 +18,7 @@ namespace {
 struct InspectFlags {
   SourceFlags source = {};
   ConfigFlags config = {};
+  std::vector<std::string> compare = {};
   bool run_config = false;
   bool json = false;
 };
@@ -27,7 +31,16 @@ Tree run_config_document(const ModelSource& source, const ConfigFlags& flags) {
   return document;
 }
 
+void compare(const std::string& a, const std::string& b) {
+  const CaptureComparison comparison = compare_captures(CaptureFile(a), CaptureFile(b));
+  for (const std::string& line : comparison.config_differences) print(line + "\n");
+  if (comparison.first_difference) throw Error(fmt::format("[{}, {}] first difference: {}", a, b, *comparison.first_difference));
+  print(fmt::format("{} calls, all values equal\n", comparison.num_calls));
+}
+
 void run_inspect(const InspectFlags& flags) {
+  if (flags.source.model.empty() == flags.compare.empty()) throw UsageError("[inspect] expected either FILE or --compare A B");
+  if (!flags.compare.empty()) return compare(flags.compare[0], flags.compare[1]);
   std::error_code ignored;
   const bool is_folder = std::filesystem::is_directory(flags.source.model, ignored);
   if (flags.run_config && !is_folder) throw UsageError("[--run-config] needs a checkpoint folder or a store");
@@ -41,7 +54,8 @@ void run_inspect(const InspectFlags& flags) {
 void add_inspect(CLI::App& app, Action& action) {
   const auto flags = std::make_shared<InspectFlags>();
   CLI::App* verb = app.add_subcommand("inspect", "Shows what is in a file or a store");
-  verb->add_option("FILE", flags->source.model, ".safetensors, .tensorbin, weight or model config, store or checkpoint folder")->required();
+  verb->add_option("FILE", flags->source.model, ".safetensors, .tensorbin, weight or model config, store or checkpoint folder");
+  verb->add_option("--compare", flags->compare, "two captures: names the first call in which they differ")->type_name("A B")->expected(2);
   verb->add_flag("--run-config", flags->run_config, "the merged configs of a store as JSON, weights as dtype, shape and layout");
   add_config_flags(*verb, flags->config);
   add_strict_flag(*verb, flags->config);

@@ -24,6 +24,7 @@ struct LogitsFlags {
   LogitsWanted wanted = {};
   std::size_t num_threads = 0;
   std::string output = {};
+  std::string capture = {};
 };
 
 LogitsVia via_value(const std::string& text) {
@@ -55,6 +56,7 @@ void run_logits(const LogitsFlags& flags) {
   if (flags.wanted.mtp && ids.size() < 2) throw Error("[--mtp] needs at least two ids: row i sees token i+1");
   const auto capacity = static_cast<std::int64_t>(ids.size());
   const LoadedModel model = load_model(source, flags.config, flags.num_threads, capacity);
+  const auto capture = start_capture(model, flags.capture);
   LogitsWanted wanted = flags.wanted;
   wanted.only_last = flags.positions == "last";
   LogitsCollector collector(*model.runner, wanted);
@@ -83,6 +85,7 @@ void add_logits(CLI::App& app, Action& action) {
   add_strict_flag(*verb, flags->config);
   add_conversion_flags(*verb, flags->source);
   add_threads_flag(*verb, "--threads", flags->num_threads);
+  add_capture_flag(*verb, flags->capture);
   verb->add_option("-o", flags->output, "safetensors file to write")->type_name("OUT")->required();
   verb->footer("Example:\n  meshseek logits models/tiny-shakespeare --ids 0,2001,651 --hidden -o out.safetensors");
   verb->callback([flags, &action] { action = [flags] { run_logits(*flags); }; });

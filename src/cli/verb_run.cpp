@@ -30,6 +30,7 @@ struct RunFlags {
   bool ignore_eos = false;
   std::size_t num_threads = 0;
   bool json = false;
+  std::string capture = {};
 };
 
 Tree ids_tree(const std::vector<std::int64_t>& ids) {
@@ -112,6 +113,7 @@ void run_run(const RunFlags& flags) {
   const std::int64_t most_new = source.hf_config().max_position_embeddings;
   const std::int64_t capacity = static_cast<std::int64_t>(request.prompt_ids.size()) + std::min(flags.max_new_tokens, most_new);
   const LoadedModel model = load_model(source, flags.config, flags.num_threads, capacity);
+  const auto capture = start_capture(model, flags.capture);
   if (flags.json) {
     const GenerateResult result = generate(*model.runner, text.tokenizer_or_null(), request);
     return print(to_json(result_tree(result, request.prompt_ids, model.load_s)));
@@ -149,6 +151,7 @@ void add_run(CLI::App& app, Action& action) {
   add_strict_flag(*verb, flags->config);
   add_conversion_flags(*verb, flags->source);
   add_threads_flag(*verb, "--threads", flags->num_threads);
+  add_capture_flag(*verb, flags->capture);
   verb->add_flag("--json", flags->json, "print a JSON document");
   verb->footer("Example:\n  meshseek run models/tiny-shakespeare -p 'HAMLET.' -n 64 --temperature 0.7 --top-p 0.95");
   verb->callback([flags, &action] { action = [flags] { run_run(*flags); }; });

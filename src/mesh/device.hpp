@@ -14,6 +14,8 @@
 
 namespace meshseek {
 
+class OperatorRecorder;  // ops/capture.hpp
+
 /// One executed operator, for the operator log.
 struct OpRecord {
   std::string_view op;  ///< "linear", "flash_mla_prefill", ...
@@ -43,6 +45,10 @@ class Device {
   bool is_observed() const { return static_cast<bool>(observer_); }
   void observe(const OpRecord& record) const { observer_(record); }
 
+  /// Told of every operator with its inputs and outputs; null (the default): nobody. Not owned.
+  void set_recorder(OperatorRecorder* recorder) { recorder_ = recorder; }
+  OperatorRecorder* recorder() const { return recorder_; }
+
  private:
   static DeviceDescription describe(std::size_t num_threads, std::int64_t l2_bytes);
 
@@ -51,6 +57,7 @@ class Device {
   L1Arena l1_;
   std::atomic<std::int64_t> dram_bytes_allocated_ = 0;
   std::function<void(const OpRecord&)> observer_;
+  OperatorRecorder* recorder_ = nullptr;
 };
 
 }  // namespace meshseek

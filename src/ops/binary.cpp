@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "ops/capture.hpp"
 #include "ops/cpu/rows.hpp"
 #include "ops/memory.hpp"
 #include "ops/operator_log.hpp"
@@ -46,20 +47,22 @@ Tensor elementwise(const Tensor& a, const Tensor& b, DataType dtype, const Memor
 }  // namespace
 
 Tensor mul(const Tensor& a, const Tensor& b, const MulConfig& cfg) {
+  const RecordedCall call(a, "mul", cfg, [&](CallValues& in) { in.add("a", a).add("b", b); });
   validate(cfg, "mul");
   const auto combine = [&](std::vector<float>& a_values, const std::vector<float>& b_values) {
     for (const UnaryOpType op : cfg.input_tensor_a_activations) apply_unary(op, a_values);
     for (std::size_t col = 0; col < a_values.size(); ++col) a_values[col] *= b_values[col];
   };
-  return elementwise(a, b, cfg.dtype.value_or(a.dtype()), cfg.memory_config, "mul", combine);
+  return call.result(elementwise(a, b, cfg.dtype.value_or(a.dtype()), cfg.memory_config, "mul", combine));
 }
 
 Tensor binary(const Tensor& a, const Tensor& b, const BinaryConfig& cfg) {
+  const RecordedCall call(a, "binary", cfg, [&](CallValues& in) { in.add("a", a).add("b", b); });
   validate(cfg, "binary");
   const auto combine = [](std::vector<float>& a_values, const std::vector<float>& b_values) {
     for (std::size_t col = 0; col < a_values.size(); ++col) a_values[col] += b_values[col];
   };
-  return elementwise(a, b, cfg.dtype.value_or(a.dtype()), cfg.memory_config, "binary", combine);
+  return call.result(elementwise(a, b, cfg.dtype.value_or(a.dtype()), cfg.memory_config, "binary", combine));
 }
 
 }  // namespace meshseek

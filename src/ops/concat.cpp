@@ -5,6 +5,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "ops/capture.hpp"
 #include "ops/memory.hpp"
 #include "ops/operator_log.hpp"
 #include "ops/validate.hpp"
@@ -32,6 +33,7 @@ void check(const Tensor& x, std::string_view op) {
 }  // namespace
 
 Tensor concat(const Tensor& a, const Tensor& b, const ConcatConfig& cfg) {
+  const RecordedCall call(a, "concat", cfg, [&](CallValues& in) { in.add("a", a).add("b", b); });
   Device& device = device_of(a, "concat");
   log_operator(device, "concat", [&] { return fmt::format("a {} b {}", to_string(a.shape()), to_string(b.shape())); });
   validate(cfg, "concat");
@@ -53,10 +55,11 @@ Tensor concat(const Tensor& a, const Tensor& b, const ConcatConfig& cfg) {
       out += row_bytes(*part);
     }
   }
-  return y;
+  return call.result(std::move(y));
 }
 
 Tensor slice_columns(const Tensor& x, std::int64_t begin, std::int64_t end) {
+  const RecordedCall call(x, "slice_columns", [&](CallValues& in) { in.add("x", x).add("begin", begin).add("end", end); });
   Device& device = device_of(x, "slice_columns");
   log_operator(device, "slice_columns", [&] { return fmt::format("x {} columns {} to {}", to_string(x.shape()), begin, end); });
   check(x, "slice_columns");
@@ -72,10 +75,11 @@ Tensor slice_columns(const Tensor& x, std::int64_t begin, std::int64_t end) {
   for (std::size_t row = 0; row < x.bytes().size() / row_bytes(x); ++row, out += row_bytes(y)) {
     std::memcpy(out, x.bytes().data() + row * row_bytes(x) + offset, row_bytes(y));
   }
-  return y;
+  return call.result(std::move(y));
 }
 
 Tensor take_rows(const Tensor& x, std::span<const std::int64_t> rows, const MemoryConfig& memory_config) {
+  const RecordedCall call(x, "take_rows", [&](CallValues& in) { in.add("x", x).add("rows", rows); });
   Device& device = device_of(x, "take_rows");
   log_operator(device, "take_rows", [&] { return fmt::format("x {} rows {}", to_string(x.shape()), rows.size()); });
   check(x, "take_rows");
@@ -91,7 +95,7 @@ Tensor take_rows(const Tensor& x, std::span<const std::int64_t> rows, const Memo
     std::memcpy(out, x.bytes().data() + static_cast<std::size_t>(row) * bytes_a_row, bytes_a_row);
     out += bytes_a_row;
   }
-  return y;
+  return call.result(std::move(y));
 }
 
 }  // namespace meshseek

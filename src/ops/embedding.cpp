@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "ops/capture.hpp"
 #include "ops/cpu/rows.hpp"
 #include "ops/cpu/weight_block.hpp"
 #include "ops/memory.hpp"
@@ -13,6 +14,7 @@
 namespace meshseek {
 
 Tensor embedding(const Tensor& ids, const EmbeddingConfig& cfg) {
+  const RecordedCall call(ids, "embedding", cfg, [&](CallValues& in) { in.add("ids", ids); });
   Device& device = device_of(ids, "embedding");
   const Tensor& table = cfg.weight.tensor;
   if (ids.rank() != 1 || table.rank() != 2) {
@@ -42,7 +44,7 @@ Tensor embedding(const Tensor& ids, const EmbeddingConfig& cfg) {
       writer.write(position, line.data());
     }
   });
-  return y;
+  return call.result(std::move(y));
 }
 
 }  // namespace meshseek

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "ops/capture.hpp"
 #include "ops/cpu/attention.hpp"
 #include "ops/cpu/rows.hpp"
 #include "ops/memory.hpp"
@@ -13,6 +14,11 @@
 
 namespace meshseek {
 namespace {
+
+/// The rows in use: the capacity is no part of the result.
+void add_cache(const LatentCache& cache, CallValues& in) {
+  in.add("cache", cache.rows.slice_rows(0, cache.num_tokens)).add("kv_lora_rank", cache.kv_lora_rank);
+}
 
 std::int64_t pad_for_kernels(std::int64_t dim) { return round_up(dim, kFaceSize); }
 
@@ -91,6 +97,8 @@ void check_cache(const LatentCache& cache, std::int64_t num_queries, std::string
 }  // namespace
 
 Tensor flash_mla_prefill(const Tensor& q, const Tensor& k_nope, const Tensor& v, const LatentCache& cache, const FlashMlaConfig& cfg) {
+  const RecordedCall call(q, "flash_mla_prefill", cfg,
+                          [&](CallValues& in) { add_cache(cache, in.add("q", q).add("k_nope", k_nope).add("v", v)); });
   Device& device = device_of(q, "flash_mla_prefill");
   log_operator(
       device, "flash_mla_prefill", [&] { return fmt::format("naive q {}", to_string(q.shape())); },
@@ -122,10 +130,12 @@ Tensor flash_mla_prefill(const Tensor& q, const Tensor& k_nope, const Tensor& v,
       for (std::int64_t idx = 0; idx < queries.count; ++idx) writer.write((first + idx) * heads + head_idx, queries.result(idx));
     }
   });
-  return y;
+  return call.result(std::move(y));
 }
 
 Tensor flash_mla_decode(const Tensor& q_latent, const Tensor& q, const LatentCache& cache, const FlashMlaConfig& cfg) {
+  const RecordedCall call(q_latent, "flash_mla_decode", cfg,
+                          [&](CallValues& in) { add_cache(cache, in.add("q_latent", q_latent).add("q", q)); });
   Device& device = device_of(q_latent, "flash_mla_decode");
   log_operator(
       device, "flash_mla_decode", [&] { return fmt::format("absorbed q {}", to_string(q_latent.shape())); },
@@ -169,7 +179,7 @@ Tensor flash_mla_decode(const Tensor& q_latent, const Tensor& q, const LatentCac
       for (std::int64_t idx = 0; idx < queries.count; ++idx) writer.write(first + idx, queries.result(idx));
     }
   });
-  return y;
+  return call.result(std::move(y));
 }
 
 }  // namespace meshseek

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "ops/capture.hpp"
 #include "ops/cpu/rows.hpp"
 #include "ops/flash_mla.hpp"
 #include "ops/operator_log.hpp"
@@ -9,6 +10,9 @@
 namespace meshseek {
 
 void update_cache(LatentCache& cache, const Tensor& c_kv, const Tensor& k_rope, const UpdateCacheConfig& cfg) {
+  const RecordedCall call(c_kv, "update_cache", cfg, [&](CallValues& in) {
+    in.add("c_kv", c_kv).add("k_rope", k_rope).add("num_tokens", cache.num_tokens).add("width", cache.rows.dim(1));
+  });
   log_operator(device_of(c_kv, "update_cache"), "update_cache",
                [&] { return fmt::format("c_kv {} at {}", to_string(c_kv.shape()), cache.num_tokens); });
   if (cache.rows.rank() != 2)
@@ -38,9 +42,13 @@ void update_cache(LatentCache& cache, const Tensor& c_kv, const Tensor& k_rope, 
     writer.write(cache.num_tokens + token, line.data());
   }
   cache.num_tokens += num_tokens;
+  call.finish([&](CallValues& out) { out.add("rows", cache.rows.slice_rows(cache.num_tokens - num_tokens, cache.num_tokens)); });
 }
 
 Tensor cached_latents(const LatentCache& cache, DataType dtype) {
+  const RecordedCall call(cache.rows, "cached_latents", [&](CallValues& in) {
+    in.add("cache", cache.rows.slice_rows(0, cache.num_tokens)).add("kv_lora_rank", cache.kv_lora_rank).add("dtype", dtype);
+  });
   Device& device = device_of(cache.rows, "cached_latents");
   log_operator(device, "cached_latents",
                [&] { return fmt::format("cache {} tokens {}", to_string(cache.rows.shape()), cache.num_tokens); });
@@ -52,7 +60,7 @@ Tensor cached_latents(const LatentCache& cache, DataType dtype) {
     reader.read(token, line.data());
     writer.write(token, line.data());
   }
-  return y;
+  return call.result(std::move(y));
 }
 
 }  // namespace meshseek

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "ops/capture.hpp"
 #include "ops/cpu/matmul.hpp"
 #include "ops/matmul_plan.hpp"
 #include "ops/memory.hpp"
@@ -72,6 +73,7 @@ Tensor multiply(const Tensor& x, const LinearConfig& cfg, std::span<const cpu::R
 }  // namespace
 
 Tensor linear(const Tensor& x, const LinearConfig& cfg) {
+  const RecordedCall call(x, "linear", cfg, [&](CallValues& in) { in.add("x", x); });
   check(x, cfg, "linear");
   const std::int64_t num_tokens = x.dim(0);
   const Tensor& weight = cfg.input_tensor_b.tensor;
@@ -80,7 +82,7 @@ Tensor linear(const Tensor& x, const LinearConfig& cfg) {
       throw ShapeError(
           fmt::format("[linear] x is {} but the weight is {}; expected x [T, in]", to_string(x.shape()), to_string(weight.shape())));
     const cpu::RowGroup group = {.count = num_tokens};
-    return multiply(x, cfg, std::span(&group, 1), {num_tokens, out_features(cfg)}, "linear");
+    return call.result(multiply(x, cfg, std::span(&group, 1), {num_tokens, out_features(cfg)}, "linear"));
   }
   const std::int64_t heads = weight.dim(0);
   if (weight.rank() != 3 || x.rank() != 3 || (x.dim(1) != heads && x.dim(1) != 1)) {
@@ -93,10 +95,11 @@ Tensor linear(const Tensor& x, const LinearConfig& cfg) {
     groups.push_back(
         {.count = num_tokens, .first_x = x_heads == 1 ? 0 : head_idx, .step_x = x_heads, .first_y = head_idx, .step_y = heads});
   }
-  return multiply(x, cfg, groups, {num_tokens, heads, out_features(cfg)}, "linear");
+  return call.result(multiply(x, cfg, groups, {num_tokens, heads, out_features(cfg)}, "linear"));
 }
 
 Tensor grouped_linear(const Tensor& x, std::span<const std::int64_t> offsets, const LinearConfig& cfg) {
+  const RecordedCall call(x, "grouped_linear", cfg, [&](CallValues& in) { in.add("x", x).add("offsets", offsets); });
   check(x, cfg, "grouped_linear");
   const Tensor& weight = cfg.input_tensor_b.tensor;
   const bool fits = weight.rank() == 3 && x.rank() == 2 && static_cast<std::int64_t>(offsets.size()) == weight.dim(0) + 1 &&
@@ -114,7 +117,7 @@ Tensor grouped_linear(const Tensor& x, std::span<const std::int64_t> offsets, co
                                    offsets[expert_idx], offsets[expert_idx + 1]));
     groups.push_back({.count = count, .first_x = offsets[expert_idx], .first_y = offsets[expert_idx]});
   }
-  return multiply(x, cfg, groups, {x.dim(0), out_features(cfg)}, "grouped_linear");
+  return call.result(multiply(x, cfg, groups, {x.dim(0), out_features(cfg)}, "grouped_linear"));
 }
 
 }  // namespace meshseek

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "ops/capture.hpp"
 #include "ops/concat.hpp"
 #include "ops/cpu/kernels.hpp"
 #include "ops/cpu/rows.hpp"
@@ -14,6 +15,9 @@
 namespace meshseek {
 
 Dispatched moe_dispatch(const Tensor& x, const Routing& routing, std::int64_t num_experts, const MoeDispatchConfig& cfg) {
+  const RecordedCall call(x, "moe_dispatch", cfg, [&](CallValues& in) {
+    in.add("x", x).add("indices", routing.indices).add("num_experts", num_experts);
+  });
   log_operator(
       device_of(x, "moe_dispatch"), "moe_dispatch", [&] { return fmt::format("x {} to {} experts", to_string(x.shape()), num_experts); },
       [&] { return fmt::format("result in {}", to_string(cfg.memory_config)); });
@@ -42,10 +46,14 @@ Dispatched moe_dispatch(const Tensor& x, const Routing& routing, std::int64_t nu
     tokens[row] = static_cast<std::int64_t>(slot) / k;
   }
   result.rows = take_rows(x, tokens, cfg.memory_config);  // [T * k, hidden]
+  call.finish([&](CallValues& out) { out.add("rows", result.rows).add("offsets", result.offsets).add("slots", result.slots); });
   return result;
 }
 
 Tensor moe_combine(const Tensor& rows, const Dispatched& dispatched, const Routing& routing, const MoeCombineConfig& cfg) {
+  const RecordedCall call(rows, "moe_combine", cfg, [&](CallValues& in) {
+    in.add("rows", rows).add("slots", dispatched.slots).add("weights", routing.weights);
+  });
   Device& device = device_of(rows, "moe_combine");
   validate(cfg, "moe_combine");
   const std::int64_t num_tokens = routing.weights.dim(0);
@@ -78,7 +86,7 @@ Tensor moe_combine(const Tensor& rows, const Dispatched& dispatched, const Routi
       writer.write(token, sum.data());
     }
   });
-  return y;
+  return call.result(std::move(y));
 }
 
 }  // namespace meshseek

@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <utility>
 #include <vector>
 
+#include "ops/capture.hpp"
 #include "ops/cpu/rows.hpp"
 #include "ops/memory.hpp"
 #include "ops/operator_log.hpp"
@@ -12,6 +14,7 @@
 namespace meshseek {
 
 Tensor reshard(const Tensor& x, const ReshardConfig& cfg) {
+  const RecordedCall call(x, "reshard", cfg, [&](CallValues& in) { in.add("x", x); });
   Device& device = device_of(x, "reshard");
   validate(cfg, "reshard");
   const std::int64_t dim = x.dim(-1);
@@ -30,7 +33,7 @@ Tensor reshard(const Tensor& x, const ReshardConfig& cfg) {
       writer.write_at(row, piece.col_begin, values.data(), count);
     }
   });
-  return y;
+  return call.result(std::move(y));
 }
 
 }  // namespace meshseek

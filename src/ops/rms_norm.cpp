@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "ops/capture.hpp"
 #include "ops/cpu/rows.hpp"
 #include "ops/memory.hpp"
 #include "ops/operator_log.hpp"
@@ -13,6 +14,7 @@
 namespace meshseek {
 
 Tensor rms_norm(const Tensor& x, const RmsNormConfig& cfg) {
+  const RecordedCall call(x, "rms_norm", cfg, [&](CallValues& in) { in.add("x", x); });
   Device& device = device_of(x, "rms_norm");
   validate(cfg, "rms_norm");
   const std::int64_t dim = x.dim(-1);
@@ -39,7 +41,7 @@ Tensor rms_norm(const Tensor& x, const RmsNormConfig& cfg) {
       writer.write(row, line.data());
     }
   });
-  return y;
+  return call.result(std::move(y));
 }
 
 }  // namespace meshseek

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "ops/capture.hpp"
 #include "ops/cpu/rows.hpp"
 #include "ops/operator_log.hpp"
 
@@ -37,6 +38,9 @@ RopeTables make_rope_tables(std::span<const std::int64_t> positions, std::span<c
 }
 
 Tensor rotary_embedding(Tensor x, const RopeTables& tables, const RotaryEmbeddingConfig& cfg) {
+  const RecordedCall call(x, "rotary_embedding", cfg, [&](CallValues& in) {
+    in.add("x", x).add("cos", tables.cos).add("sin", tables.sin).add("rotary_dim", tables.rotary_dim);
+  });
   Device& device = device_of(x, "rotary_embedding");
   log_operator(device, "rotary_embedding",
                [&] { return fmt::format("x {} {}", to_string(x.shape()), cfg.interleaved ? "interleaved" : "half-split"); });
@@ -58,7 +62,7 @@ Tensor rotary_embedding(Tensor x, const RopeTables& tables, const RotaryEmbeddin
            cfg.interleaved);
     writer.write(row, line.data());
   }
-  return x;
+  return call.result(std::move(x));
 }
 
 }  // namespace meshseek

@@ -9,6 +9,7 @@
 #include <numeric>
 #include <span>
 
+#include "ops/capture.hpp"
 #include "ops/operator_log.hpp"
 #include "ops/topk.hpp"
 
@@ -136,6 +137,7 @@ std::vector<float> bias_values(const RouterConfig& cfg) {
 }  // namespace
 
 Routing router(const Tensor& logits, const RouterConfig& cfg) {
+  const RecordedCall call(logits, "router", cfg, [&](CallValues& in) { in.add("logits", logits); });
   Device& device = device_of(logits, "router");
   log_operator(device, "router", [&] {
     return fmt::format("logits {} {} {}", to_string(logits.shape()), enum_name(cfg.scoring_func), enum_name(cfg.topk_method));
@@ -157,6 +159,7 @@ Routing router(const Tensor& logits, const RouterConfig& cfg) {
       route_token(scores, bias, cfg, indices.subspan(token * k, k), weights.subspan(token * k, k));
     }
   });
+  call.finish([&](CallValues& out) { out.add("indices", routing.indices).add("weights", routing.weights); });
   return routing;
 }
 

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 
+#include "ops/capture.hpp"
 #include "ops/cpu/rows.hpp"
 #include "ops/operator_log.hpp"
 #include "ops/validate.hpp"
@@ -26,6 +28,7 @@ std::vector<std::int64_t> largest_indices(std::span<const float> values, std::in
 }
 
 TopK topk(const Tensor& x, const TopKConfig& cfg) {
+  const RecordedCall call(x, "topk", cfg, [&](CallValues& in) { in.add("x", x); });
   Device& device = device_of(x, "topk");
   log_operator(device, "topk", [&] { return fmt::format("x {} k {}", to_string(x.shape()), cfg.k); });
   validate(cfg, "topk");
@@ -50,6 +53,7 @@ TopK topk(const Tensor& x, const TopKConfig& cfg) {
       result.indices.mutable_data<std::int32_t>()[place] = static_cast<std::int32_t>(chosen[slot]);
     }
   }
+  call.finish([&](CallValues& out) { out.add("values", result.values).add("indices", result.indices); });
   return result;
 }
 

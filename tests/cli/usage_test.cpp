@@ -12,7 +12,7 @@ namespace {
 
 using Flags = std::set<std::string>;
 
-const std::vector<std::string> kVerbs = {"convert", "configure", "run", "logits", "score", "tokenize", "template", "inspect", "explain"};
+const std::vector<std::string> kVerbs = {"convert", "configure", "run", "logits", "score", "tokenize", "template", "inspect", "explain", "replay"};
 
 class Usage : public ProgramTest {};
 
@@ -42,6 +42,12 @@ TEST_F(Usage, MistakesInTheCommandLineExitWith2) {
   expect_usage_error(run({"explain", model}), "PATH is required");
   expect_usage_error(run({"explain", model, "model", "--mode", "prefill", "--decode-config", "x.json"}), "--decode-config");
   expect_usage_error(run({"explain", model, "model", "--prefill-config", "x.json", "--decode-config", "x.json"}), "--prefill-config");
+  expect_usage_error(run({"inspect"}), "expected either FILE or --compare");
+  expect_usage_error(run({"inspect", "x", "--compare", "a", "b"}), "expected either FILE or --compare");
+  expect_usage_error(run({"inspect", "--compare", "a"}), "--compare");
+  expect_usage_error(run({"replay"}), "CAPTURE is required");
+  expect_usage_error(run({"replay", "x.jsonl", "--index", "-1"}), "--index");
+  expect_usage_error(run({"replay", "x.jsonl", "--set", "dtype=float32"}), "--index");
   expect_usage_error(run({"inspect", write("x.json", "{}").string(), "--run-config"}), "--run-config");
 }
 
