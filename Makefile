@@ -5,12 +5,12 @@ JOBS ?= $(shell nproc)
 MESHSEEK := build/release/src/meshseek
 CLANG_FORMAT ?= $(firstword $(foreach name,clang-format-19 clang-format,$(shell command -v $(name))))
 CLANG_TIDY ?= $(firstword $(foreach name,clang-tidy-19 clang-tidy,$(shell command -v $(name))))
-SOURCES = $(shell find src reference tests -name '*.cpp' -o -name '*.hpp')
+SOURCES = $(shell find src reference tests examples tools -name '*.cpp' -o -name '*.hpp')
 # The demo's recipe reads the prompt from the environment, so that quotes in it need no care; \n is a line break.
 export PROMPT
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-long test-asan test-ubsan test-tsan format tidy clean
+.PHONY: help setup build demo test test-long test-asan test-ubsan test-tsan docs format tidy clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z][a-z -]*):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 38
@@ -34,6 +34,10 @@ test-asan test-ubsan test-tsan: test-%: configure-%  ## the suite under address+
 
 test-long:  ## compare the test data of the repository with its source in MESHSEEK_SHARED (default ../shared)
 	@tools/compare_shared_data.sh
+
+docs: configure-release  ## write docs/op_configs.md and schemas/ from the fields() lists
+	@cmake --build --preset release -j $(JOBS) --target generate_reference
+	@build/release/tests/generate_reference .
 
 configure-%: setup
 	@cmake --preset $* --log-level=WARNING

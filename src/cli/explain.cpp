@@ -11,18 +11,33 @@
 #include "config/serialise.hpp"
 #include "config/unset_fields.hpp"
 #include "modules/model/model.hpp"
+#include "ops/all_configs.hpp"
 
 namespace meshseek::cli {
 namespace {
 
+/// The rule that makes a dynamic field of an operator type; empty when the field is not dynamic.
+template <class Op>
+void find_rule(std::string_view op, std::string_view field, std::string_view& rule) {
+  if constexpr (requires { Op::dynamic_fields(); }) {
+    for (const DynamicField& dynamic : Op::dynamic_fields()) {
+      if (op == Op::kOp && dynamic.name == field) rule = dynamic.rule;
+    }
+  }
+}
+
+template <class... Ops>
+std::string_view rule_of(std::tuple<Ops...>*, std::string_view op, std::string_view field) {
+  std::string_view rule;
+  (find_rule<Ops>(op, field, rule), ...);
+  return rule;
+}
+
 /// What it means that nobody set a field which may be unset.
 std::string unset_source(const Tree& op, std::string_view field) {
-  if (*op.find("op") != Tree(LinearConfig::kOp)) return "default";
-  for (const DynamicField& dynamic : LinearConfig::dynamic_fields()) {
-    const Tree* rule = op.find(dynamic.rule);
-    if (dynamic.name == field && rule != nullptr && !rule->is_null()) return fmt::format("dynamic rule ({})", dynamic.rule);
-  }
-  return "default";
+  const std::string_view name = rule_of(static_cast<AllOperatorConfigs*>(nullptr), op.find("op")->as_string("op"), field);
+  const Tree* rule = name.empty() ? nullptr : op.find(name);
+  return rule == nullptr || rule->is_null() ? "default" : fmt::format("dynamic rule ({})", name);
 }
 
 /// {"model": ...} with one entry per layer, and null for each unset field.

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <chrono>
 #include <filesystem>
 #include <optional>
@@ -10,6 +11,7 @@
 #include "base/file.hpp"
 #include "base/file_lock.hpp"
 #include "config/ranges.hpp"
+#include "config/serialise.hpp"
 #include "hf/state_dict_view.hpp"
 #include "modules/model/model.hpp"
 #include "stage1_convert/dtype_policy.hpp"
@@ -43,6 +45,8 @@ void check_options(const Path& store, const ConvertOptions& options) {
 /// The policy below "model" with its layer ranges expanded, checked for names of dtypes.
 Tree expanded_policy(const ConvertOptions& options, const HfConfig& hf) {
   if (options.dtype_policy.is_null()) return {};
+  static constexpr std::array<std::string_view, 2> kKeys = {"format_version", "model"};
+  serialise::check_keys(options.dtype_policy, "dtype policy", {}, false, kKeys);
   const Tree* version = options.dtype_policy.find("format_version");
   if (version == nullptr || version->as_integer("dtype policy format_version") != 1) {
     throw ConfigError("[dtype policy] expected \"format_version\": 1");
@@ -85,6 +89,7 @@ Tree weight_config_document(const ConvertOptions& options, const std::string& di
   document.set("source_digest", Tree(digest));
   document.set("mesh", Tree(to_string(options.mesh)));
   document.set("dtype", Tree(to_string(options.dtype)));
+  if (!options.dtype_policy.is_null()) document.set("dtype_policy", options.dtype_policy);
   document.set("model", std::move(model));
   return document;
 }

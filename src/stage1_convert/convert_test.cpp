@@ -139,6 +139,9 @@ TEST_F(Conversion, APolicySetsTheDtypePerOperatorAndLayerRange) {
   EXPECT_EQ(dtype_of("layers/2/moe/experts/w2.input_tensor_b.tensorbin"), DataType::bfloat4_b);
   EXPECT_EQ(dtype_of("layers/2/moe/experts/w1.input_tensor_b.tensorbin"), DataType::bfloat8_b);
   EXPECT_EQ(dtype_of("lm_head.input_tensor_b.tensorbin"), DataType::float32);
+  const Tree document = parse_json(read_text_file(store() / "weight_config.json"), "weight_config.json");
+  ASSERT_NE(document.find("dtype_policy"), nullptr);
+  EXPECT_EQ(*document.find("dtype_policy"), policy);
 }
 
 TEST_F(Conversion, APolicyThatNamesNothingIsRefused) {
@@ -146,7 +149,10 @@ TEST_F(Conversion, APolicyThatNamesNothingIsRefused) {
     const Tree policy = parse_json("{\"format_version\": 1, \"model\": " + model + "}", "policy");
     EXPECT_THAT([&] { convert("v3-tiny", {.dtype_policy = policy}); }, ThrowsMessage<ConfigError>(HasSubstr(words))) << model;
   };
-  expect(R"({"layers": {"0": {"mpl": "bfloat16"}}})", "unknown name \"mpl\"");
+  expect(R"({"layers": {"0": {"mpl": "bfloat16"}}})", "unknown name \"mpl\" in the dtype policy; did you mean \"mlp\"?");
+  expect(R"({"norm": "bfloat8_b"})", "[model.norm] a dtype has no effect here");
+  expect(R"({"embedding": "bfloat8_b"})", "[model.embedding] a dtype has no effect here");
+  expect(R"({"layers": {"1": {"moe": {"gate": {"linear": "bfloat8_b"}}}}})", "moe.gate.linear] a dtype has no effect here");
   expect(R"({"layers": {"0": {"mlp": "bfloat17"}}})", "bfloat17");
   expect(R"({"layers": {"0-9": {"mlp": "bfloat16"}}})", "0-9");
   expect(R"({"layers": {"0-1": {"mlp": "bfloat16"}, "1-2": {"mlp": "bfloat4_b"}}})", "1-2");

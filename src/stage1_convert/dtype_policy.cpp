@@ -2,10 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/error.hpp"
 #include "config/fields.hpp"
+#include "config/names.hpp"
 #include "config/ranges.hpp"
 #include "modules/model/model.hpp"
 
@@ -34,6 +38,20 @@ void check_dtype(const Tree& value, const std::string& where) {
   throw ConfigError(fmt::format("[{}] \"{}\" is no dtype for projections; expected bfloat8_b, bfloat4_b, bfloat16 or float32", where, name));
 }
 
+/// Operators whose weights keep bfloat16 whatever the policy says: choosing experts and joining the halves of MTP are sensitive.
+constexpr std::string_view kAlwaysPrecise[] = {"gate.linear", "eh_proj"};
+
+/// Only projections follow a policy. \throws ConfigError for an operator on which it would have no effect
+template <class Op>
+void check_projection(const std::string& where) {
+  const auto ends = [&](std::string_view name) { return where.ends_with(name); };
+  const bool is_precise = std::any_of(std::begin(kAlwaysPrecise), std::end(kAlwaysPrecise), ends);
+  if (std::is_same_v<Op, LinearConfig> && !is_precise) return;
+  throw ConfigError(fmt::format("[{}] a dtype has no effect here: norms, embedding, router and eh_proj keep bfloat16 (float32 with --dtype float32); "
+                                "leave it out of the policy",
+                                where));
+}
+
 /// Checks a policy tree against the fields of a config struct.
 template <class Config>
 void check_policy(const Tree& policy, const std::string& where);
@@ -41,7 +59,11 @@ void check_policy(const Tree& policy, const std::string& where);
 template <class Member>
 void check_member(const Tree& policy, const std::string& where) {
   using Element = typename ElementOf<Member>::Type;
-  if (policy.is_string()) return check_dtype(policy, where);
+  if (policy.is_string()) {
+    check_dtype(policy, where);
+    if constexpr (OperatorConfig<Element>) check_projection<Element>(where);
+    return;
+  }
   if constexpr (ModuleConfig<Element>) {
     check_policy<Element>(policy, where);
   } else if constexpr (IsConfigList<Element>::value) {
@@ -56,24 +78,31 @@ void check_policy(const Tree& policy, const std::string& where) {
   Config config;
   for (const auto& [name, entry] : policy.as_object(where)) {
     bool known = false;
-    std::string names;
+    std::vector<std::string_view> names;
     for_each_declared_field(config, [&](std::string_view field_name, const auto& member) {
-      names += fmt::format("{}{}", names.empty() ? "" : ", ", field_name);
+      names.push_back(field_name);
       if (field_name != name) return;
       known = true;
       check_member<std::remove_cvref_t<decltype(member)>>(entry, where + "." + name);
     });
-    if (!known) throw ConfigError(fmt::format("[{}] unknown name \"{}\" in the dtype policy; expected one of: {}", where, name, names));
+    if (!known) throw ConfigError(fmt::format("[{}] unknown name {} in the dtype policy{}", where, meshseek::quoted(name), known_names_hint(name, names)));
   }
 }
 
-/// Expands one list of layers. An empty entry for all of them is merged in: layers that no pattern names keep the standard dtype.
+/// Expands one list of layers. Layers that no pattern names get an empty entry: they keep the standard dtype.
 void expand_list(Tree& policy, const std::string& list, std::int64_t count) {
   Tree* entries = policy.find(list);
   if (entries == nullptr || entries->is_string()) return;
-  const std::string all = to_string(RangePattern{0, count - 1});
-  if (count > 0 && entries->is_object() && entries->find(all) == nullptr) entries->set(all, Tree(Tree::Object{}));
-  *entries = expand_ranges(*entries, count, "model." + list);
+  const std::string where = "model." + list;
+  std::vector<bool> named(static_cast<std::size_t>(count));
+  for (const auto& [pattern, entry] : entries->as_object(where)) {
+    const RangePattern range = parse_range(pattern, where);
+    for (std::int64_t layer_idx = range.first; layer_idx <= std::min(range.last, count - 1); ++layer_idx) named[static_cast<std::size_t>(layer_idx)] = true;
+  }
+  for (std::int64_t layer_idx = 0; layer_idx < count; ++layer_idx) {
+    if (!named[static_cast<std::size_t>(layer_idx)]) entries->set(std::to_string(layer_idx), Tree(Tree::Object{}));
+  }
+  *entries = expand_ranges(*entries, count, where);
 }
 
 }  // namespace
