@@ -1,6 +1,7 @@
 # On a fresh Debian bookworm machine `make demo` and `make test` do all set-up by themselves.
 MODEL ?= models/tiny-shakespeare
 PROMPT ?= HAMLET.\nTo be, or not to be
+FUZZ_SECONDS ?= 60
 JOBS ?= $(shell nproc)
 MESHSEEK := build/release/src/meshseek
 CLANG_FORMAT ?= $(firstword $(foreach name,clang-format-19 clang-format,$(shell command -v $(name))))
@@ -10,7 +11,7 @@ SOURCES = $(shell find src reference tests examples tools -name '*.cpp' -o -name
 export PROMPT
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-long test-asan test-ubsan test-tsan docs format tidy clean
+.PHONY: help setup build demo test test-long test-asan test-ubsan test-tsan fuzz docs format tidy clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z][a-z -]*):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 38
@@ -31,6 +32,12 @@ test: build  ## build, then run the whole test suite
 test-asan test-ubsan test-tsan: test-%: configure-%  ## the suite under address+undefined, undefined, thread sanitizers
 	@cmake --build --preset $* -j $(JOBS)
 	@tools/run_tests.sh $*
+
+fuzz: setup  ## fuzz the readers of configs for FUZZ_SECONDS (60) each; needs clang-19
+	@tools/install_packages.sh packages-fuzz.txt
+	@cmake --preset fuzz --log-level=WARNING
+	@cmake --build --preset fuzz -j $(JOBS)
+	@tools/run_fuzzers.sh $(FUZZ_SECONDS)
 
 test-long:  ## compare the test data of the repository with its source in MESHSEEK_SHARED (default ../shared)
 	@tools/compare_shared_data.sh

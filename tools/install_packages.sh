@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Installs the Debian packages of tools/packages.txt that are missing. Prints nothing and needs neither network nor root when none is.
+# install_packages.sh [LIST]: installs the Debian packages of a list (default packages.txt) beside this script that are missing.
+# Prints nothing and needs neither network nor root when none is.
 set -euo pipefail
 
-mapfile -t wanted < <(grep -v -e '^#' -e '^$' "$(dirname "$0")/packages.txt")
+mapfile -t wanted < <(grep -v -e '^#' -e '^$' "$(dirname "$0")/${1:-packages.txt}")
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   echo "[setup] this machine has no apt-get; install the equivalents of: ${wanted[*]}; then run the cmake commands of CONTRIBUTING.md" >&2
