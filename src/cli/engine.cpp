@@ -38,6 +38,17 @@ std::function<void(const OpRecord&)> make_observer(OperatorLog log) {
   };
 }
 
+/// A line every few seconds while a large store is loaded.
+std::function<void(const LoadProgress&)> load_progress() {
+  static constexpr std::chrono::seconds kInterval(2);
+  return [last = std::chrono::steady_clock::now()](const LoadProgress& progress) mutable {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - last < kInterval) return;
+    last = now;
+    print_note(fmt::format("loading weights: {} of {} files", progress.files_done, progress.num_files));
+  };
+}
+
 }  // namespace
 
 Tree model_config(const ModelSource& source, const ConfigFlags& flags, Mode mode, const Tree& weight_config, Provenance* provenance) {
@@ -65,7 +76,7 @@ LoadedModel load_model(const ModelSource& source, ConfigFlags flags, std::size_t
   const Tree prefill = model_config(source, flags, Mode::prefill, weight_config);
   const Tree decode = model_config(source, flags, Mode::decode, weight_config);
   const auto start = std::chrono::steady_clock::now();
-  auto runner = std::make_unique<Runner>(store, prefill, decode, RunnerOptions{.num_threads = num_threads, .max_tokens = capacity, .strict = flags.strict});
+  auto runner = std::make_unique<Runner>(store, prefill, decode, RunnerOptions{.num_threads = num_threads, .max_tokens = capacity, .on_progress = load_progress(), .strict = flags.strict});
   const double load_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (!runner->note().empty()) print_note(runner->note());
   if (log != OperatorLog::none) runner->device().set_observer(make_observer(log));

@@ -185,6 +185,25 @@ TEST_F(Merge, AnUnknownKeyOfAWeightNamesTheNearest) {
               ThrowsMessage<ConfigError>(HasSubstr("[model.layers.0.mlp.w1.input_tensor_b] unknown key \"dtpye\"; did you mean \"dtype\"?")));
 }
 
+TEST_F(Merge, FilesAreMappedOnATeamWhichTellsItsProgress) {
+  WeightLoader loader(store_.path(), {});
+  ThreadTeam team(3);
+  std::vector<std::int64_t> done;
+  std::int64_t num_files = 0;
+  const RunConfigOptions options = {.team = &team, .on_progress = [&](const LoadProgress& progress) {
+                                      done.push_back(progress.files_done);
+                                      num_files = progress.num_files;
+                                    }};
+  const auto stack = create_run_config<Stack>(model(), weights(), "model", loader, options);
+  EXPECT_EQ(num_files, 12);
+  ASSERT_EQ(done.size(), 12U);
+  for (std::size_t idx = 0; idx < done.size(); ++idx) EXPECT_EQ(done[idx], static_cast<std::int64_t>(idx) + 1);
+  EXPECT_EQ(to_float_vector(stack.layers[3].mlp.w2.input_tensor_b.tensor).front(), 3.0F);
+  done.clear();
+  create_run_config<Stack>(model(), weights(), "model", loader, options);  // nothing is left to map
+  EXPECT_TRUE(done.empty());
+}
+
 TEST_F(Merge, AWeightMayBeGivenByItsPathAlone) {
   Tree weight_config = weights();
   at(weight_config, {"layers", "0-3", "mlp", "w1", "input_tensor_b"}) = Tree("layers/{layer}/mlp/w1.input_tensor_b.tensorbin");
