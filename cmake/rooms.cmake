@@ -23,9 +23,9 @@ function(meshseek_room name)
   meshseek_library(${name} SOURCES ${sources} DEPENDS ${arg_DEPENDS} PRIVATE ${arg_PRIVATE})
 endfunction()
 
-# meshseek_test(name SOURCES files... DEPENDS targets...): one program; each TEST is a ctest test labelled with `name`.
+# meshseek_test(name SOURCES files... DEPENDS targets... [ALONE]): one program; each TEST is a ctest test labelled with `name`, ALONE: run beside no other.
 function(meshseek_test name)
-  cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;DEPENDS" ${ARGN})
+  cmake_parse_arguments(arg "ALONE" "TIMEOUT" "SOURCES;DEPENDS" ${ARGN})
   if(NOT arg_SOURCES)
     return()
   endif()
@@ -37,5 +37,5 @@ function(meshseek_test name)
   target_include_directories(test_${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR})
   target_compile_definitions(test_${name} PRIVATE MESHSEEK_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   gtest_discover_tests(test_${name} TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST
-                       PROPERTIES LABELS ${name} TIMEOUT ${arg_TIMEOUT})
+                       PROPERTIES LABELS ${name} TIMEOUT ${arg_TIMEOUT} RUN_SERIAL ${arg_ALONE})
 endfunction()
