@@ -4,6 +4,8 @@
 //
 // Stage 1 converts three Hugging Face tensors into tensor files and a weight config. Stage 2 makes the operator configs for prefill and for decode. Stage 3
 // merges each with the weights and runs it. The result is compared with a plain loop; the exit code is 1 when it differs.
+#include "modules/mlp/mlp.hpp"
+
 #include <fmt/format.h>
 
 #include <cmath>
@@ -15,7 +17,6 @@
 #include "config/serialise.hpp"
 #include "hf/state_dict_view.hpp"
 #include "mesh/device.hpp"
-#include "modules/mlp/mlp.hpp"
 #include "stage3_run/create_run_config.hpp"
 
 using namespace meshseek;
@@ -40,10 +41,9 @@ struct Checkpoint {
   std::vector<float> down_proj = random_values(kHidden * kInner, 3);  // [hidden, inner]
 
   void write(const Path& folder) const {
-    const std::vector<NamedArray> arrays = {
-        {"gate_proj.weight", HfDtype::F32, {kInner, kHidden}, std::as_bytes(std::span(gate_proj))},
-        {"up_proj.weight", HfDtype::F32, {kInner, kHidden}, std::as_bytes(std::span(up_proj))},
-        {"down_proj.weight", HfDtype::F32, {kHidden, kInner}, std::as_bytes(std::span(down_proj))}};
+    const std::vector<NamedArray> arrays = {{"gate_proj.weight", HfDtype::F32, {kInner, kHidden}, std::as_bytes(std::span(gate_proj))},
+                                            {"up_proj.weight", HfDtype::F32, {kInner, kHidden}, std::as_bytes(std::span(up_proj))},
+                                            {"down_proj.weight", HfDtype::F32, {kHidden, kInner}, std::as_bytes(std::span(down_proj))}};
     std::filesystem::create_directories(folder);
     write_safetensors(folder / "model.safetensors", arrays);
   }
@@ -53,7 +53,8 @@ struct Checkpoint {
 std::vector<double> plain_loop(const Checkpoint& weights, const float* x) {
   const auto row_times = [](const std::vector<float>& matrix, std::int64_t row, std::int64_t count, const auto* vector) {
     double sum = 0.0;
-    for (std::int64_t col = 0; col < count; ++col) sum += static_cast<double>(matrix[static_cast<std::size_t>(row * count + col)]) * vector[col];
+    for (std::int64_t col = 0; col < count; ++col)
+      sum += static_cast<double>(matrix[static_cast<std::size_t>(row * count + col)]) * vector[col];
     return sum;
   };
   std::vector<double> inner(kInner);  // [inner]
@@ -62,7 +63,8 @@ std::vector<double> plain_loop(const Checkpoint& weights, const float* x) {
     inner[static_cast<std::size_t>(row)] = gate / (1.0 + std::exp(-gate)) * row_times(weights.up_proj, row, kHidden, x);
   }
   std::vector<double> y(kHidden);  // [hidden]
-  for (std::int64_t row = 0; row < kHidden; ++row) y[static_cast<std::size_t>(row)] = row_times(weights.down_proj, row, kInner, inner.data());
+  for (std::int64_t row = 0; row < kHidden; ++row)
+    y[static_cast<std::size_t>(row)] = row_times(weights.down_proj, row, kInner, inner.data());
   return y;
 }
 
@@ -115,7 +117,8 @@ int main() {
   bool is_right = true;
   const auto run = [&](const char* name, const Tree& model_config, std::int64_t num_tokens) {
     const auto cfg = create_run_config<Mlp::Config>(model_config, weight_config, "mlp", loader);
-    const Tensor input = Tensor::from<float>({num_tokens, kHidden}, std::span(x).first(static_cast<std::size_t>(num_tokens * kHidden)), &device);
+    const Tensor input =
+        Tensor::from<float>({num_tokens, kHidden}, std::span(x).first(static_cast<std::size_t>(num_tokens * kHidden)), &device);
     const double error = relative_error(checkpoint, x, mlp.forward(input, cfg));
     fmt::print("{:<16} {:>2} tokens: relative error {:.4f}\n", name, num_tokens, error);
     is_right = is_right && error < 0.02;  // bfloat8_b weights and int8 activations

@@ -30,8 +30,10 @@ class Reference {
   }
 
   std::string text() const {
-    return "# Operator configs\n\nGenerated from the `fields()` lists by `make docs`; a test compares. The meaning is that on the CPU backend. A field that is "
-           "left out has its default;\na field that would have no effect is refused when the run config is made. *dynamic*: unset while a rule makes the value from "
+    return "# Operator configs\n\nGenerated from the `fields()` lists by `make docs`; a test compares. The meaning is that on the CPU "
+           "backend. A field that is "
+           "left out has its default;\na field that would have no effect is refused when the run config is made. *dynamic*: unset while a "
+           "rule makes the value from "
            "run-time sizes.\n\n" +
            operators_ + "# Shared parts\n\n" + shared_;
   }
@@ -43,8 +45,8 @@ class Reference {
     std::string rows = "| field | type | default | meaning |\n|---|---|---|---|\n";
     const T defaults = {};
     for_each_declared_field_info(defaults, [&](const auto& info, const auto& member) {
-      rows += fmt::format("| `{}` | {} | {} | {}{} |\n", info.name, type_of(member), default_of(member), is_dynamic<T>(info.name) ? "*dynamic*; " : "",
-                          info.help);
+      rows += fmt::format("| `{}` | {} | {} | {}{} |\n", info.name, type_of(member), default_of(member),
+                          is_dynamic<T>(info.name) ? "*dynamic*; " : "", info.help);
     });
     return rows;
   }
@@ -109,8 +111,9 @@ class Reference {
     if constexpr (std::is_same_v<T, CoreCoord>) return "CoreCoord";
     if constexpr (std::is_same_v<T, ComputeKernelConfig>) return "ComputeKernelConfig";
     if constexpr (std::is_same_v<T, MatmulProgramRule>) return "MatmulProgramRule";
-    static_assert(std::is_same_v<T, MemoryConfig> || std::is_same_v<T, ShardSpec> || std::is_same_v<T, CoreRange> || std::is_same_v<T, CoreCoord> ||
-                      std::is_same_v<T, ComputeKernelConfig> || std::is_same_v<T, MatmulProgramRule> || std::is_same_v<T, WeightSlot>,
+    static_assert(std::is_same_v<T, MemoryConfig> || std::is_same_v<T, ShardSpec> || std::is_same_v<T, CoreRange> ||
+                      std::is_same_v<T, CoreCoord> || std::is_same_v<T, ComputeKernelConfig> || std::is_same_v<T, MatmulProgramRule> ||
+                      std::is_same_v<T, WeightSlot>,
                   "give this struct a name in the reference");
     return "WeightSlot";
   }
@@ -207,7 +210,8 @@ std::optional<Tree> children_schema(const Leaf& leaf, bool with_string) {
     Tree properties(Tree::Object{});
     const T defaults = {};
     for_each_declared_field(defaults, [&](std::string_view name, const auto& member) {
-      if (auto child = children_schema<std::remove_cvref_t<decltype(member)>>(leaf, with_string)) properties.set(std::string(name), *std::move(child));
+      if (auto child = children_schema<std::remove_cvref_t<decltype(member)>>(leaf, with_string))
+        properties.set(std::string(name), *std::move(child));
     });
     Tree object = schema::object_schema(std::move(properties), {});
     return with_string ? schema::any_of({projection_dtype(), std::move(object)}) : object;
@@ -263,7 +267,8 @@ std::string dtype_policy_schema() {
     if (!std::is_same_v<Op, LinearConfig>) return std::nullopt;
     return projection_dtype();
   };
-  return document("meshseek dtype policy", properties_of({{"format_version", constant(1)}, {"model", *children_schema<Model::Config>(leaf, true)}}),
+  return document("meshseek dtype policy",
+                  properties_of({{"format_version", constant(1)}, {"model", *children_schema<Model::Config>(leaf, true)}}),
                   {"format_version", "model"}, Tree(Tree::Object{}));
 }
 

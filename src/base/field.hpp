@@ -10,12 +10,12 @@ struct Field {
   using member_type = Member;
 
   std::string_view name = {};
-  Member Struct::*member = nullptr;
+  Member Struct::* member = nullptr;
   std::string_view help = {};
 };
 
 template <class Struct, class Member>
-constexpr Field<Struct, Member> field(std::string_view name, Member Struct::*member, std::string_view help) {
+constexpr Field<Struct, Member> field(std::string_view name, Member Struct::* member, std::string_view help) {
   return {name, member, help};
 }
 

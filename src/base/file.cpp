@@ -83,9 +83,7 @@ void write_file_atomically(const Path& path, std::span<const std::span<const std
 
 void write_file_atomically(const Path& path, std::span<const std::byte> content) { write_file_atomically(path, std::span(&content, 1)); }
 
-void write_file_atomically(const Path& path, std::string_view content) {
-  write_file_atomically(path, std::as_bytes(std::span(content)));
-}
+void write_file_atomically(const Path& path, std::string_view content) { write_file_atomically(path, std::as_bytes(std::span(content))); }
 
 AppendedFile::AppendedFile(Path path) : path_(std::move(path)) {
   fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644);

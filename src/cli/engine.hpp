@@ -14,7 +14,8 @@ namespace meshseek::cli {
 /// The standard config of one mode, or the one that --prefill-config / --decode-config names, with overlays and assignments.
 /// \param weight_config of the store, when it is known already; null: every projection has the standard dtype
 /// \param provenance when given: filled with who set each field
-Tree model_config(const ModelSource& source, const ConfigFlags& flags, Mode mode, const Tree& weight_config = {}, Provenance* provenance = nullptr);
+Tree model_config(const ModelSource& source, const ConfigFlags& flags, Mode mode, const Tree& weight_config = {},
+                  Provenance* provenance = nullptr);
 
 struct LoadedModel {
   std::unique_ptr<Runner> runner = {};

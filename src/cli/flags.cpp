@@ -10,13 +10,16 @@
 namespace meshseek::cli {
 
 void add_conversion_flags(CLI::App& verb, SourceFlags& flags) {
-  verb.add_option("--dtype", flags.dtype, "element type of the projections: bfloat8_b (default), bfloat4_b, bfloat16, float32")->type_name("TYPE");
+  verb.add_option("--dtype", flags.dtype, "element type of the projections: bfloat8_b (default), bfloat4_b, bfloat16, float32")
+      ->type_name("TYPE");
   verb.add_option("--dtype-policy", flags.dtype_policy, "JSON file with element types per operator and layer range")->type_name("FILE");
   verb.add_option("--mesh", flags.mesh, "mesh of devices, rows x columns (default 1x1)")->type_name("RxC");
 }
 
 void add_overlay_flags(CLI::App& verb, ConfigFlags& flags) {
-  verb.add_option("--overlay", flags.overlays, "JSON file that changes operator configs; may be repeated")->type_name("FILE")->allow_extra_args(false);
+  verb.add_option("--overlay", flags.overlays, "JSON file that changes operator configs; may be repeated")
+      ->type_name("FILE")
+      ->allow_extra_args(false);
   verb.add_option("--set", flags.sets, "changes one field, e.g. model.layers.0.mlp.w1.dtype=float32; may be repeated")
       ->type_name("PATH=VALUE")
       ->allow_extra_args(false);
@@ -64,7 +67,8 @@ std::vector<std::int64_t> ids_value(std::string_view text, const std::string& fl
     std::int64_t id = 0;
     const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), id);
     if (error != std::errc() || end != word.data() + word.size() || id < 0) {
-      throw UsageError(fmt::format("[{}] \"{}\" is no token id; expected whole numbers from 0, separated by commas", flag, word.substr(0, 40)));
+      throw UsageError(
+          fmt::format("[{}] \"{}\" is no token id; expected whole numbers from 0, separated by commas", flag, word.substr(0, 40)));
     }
     ids.push_back(id);
     text.remove_prefix(word.size());

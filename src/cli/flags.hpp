@@ -1,7 +1,6 @@
 /// Flags that several verbs share, and the values behind them.
 #pragma once
 #include <CLI/CLI.hpp>
-
 #include <cstdint>
 #include <optional>
 #include <string>

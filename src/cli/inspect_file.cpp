@@ -108,8 +108,10 @@ void append_weights(const Tree& node, const std::string& where, Tree::Array& wei
   }
   Tree row;
   row.set("weight", Tree(where));
-  if (node.is_string()) row.set("path", node);
-  else for (const auto& [name, value] : node.as_object(where)) row.set(name, value);
+  if (node.is_string())
+    row.set("path", node);
+  else
+    for (const auto& [name, value] : node.as_object(where)) row.set(name, value);
   weights.push_back(std::move(row));
 }
 

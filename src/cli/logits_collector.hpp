@@ -39,7 +39,7 @@ class LogitsCollector {
 
  private:
   struct Array {
-    Shape shape = {};                      ///< [rows, columns]
+    Shape shape = {};  ///< [rows, columns]
     std::vector<float> floats = {};
     std::vector<std::int32_t> integers = {};
   };

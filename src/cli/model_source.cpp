@@ -36,7 +36,8 @@ Path find_installed_model() {
   for (const Path& folder : folders) {
     if (std::filesystem::exists(folder / kInstalledModel / "config.json", ignored)) return folder / kInstalledModel;
   }
-  throw UsageError(fmt::format("[model] {} is not installed; name a MODEL or STORE, or set MESHSEEK_MODELS to the folder that holds it", kInstalledModel));
+  throw UsageError(fmt::format("[model] {} is not installed; name a MODEL or STORE, or set MESHSEEK_MODELS to the folder that holds it",
+                               kInstalledModel));
 }
 
 Path cache_folder() {

@@ -1,7 +1,6 @@
 #include "cli/program.hpp"
 
 #include <CLI/CLI.hpp>
-
 #include <exception>
 #include <functional>
 #include <new>
@@ -22,7 +21,8 @@ constexpr int kInterrupted = 130;
 /// The names of all verbs, for the error about one that does not exist.
 std::string verb_names(const CLI::App& app) {
   std::string names;
-  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) names += (names.empty() ? "" : ", ") + verb->get_name();
+  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; }))
+    names += (names.empty() ? "" : ", ") + verb->get_name();
   return names;
 }
 
@@ -49,7 +49,8 @@ int parse_and_run(int argc, const char* const* argv) {
   } catch (const CLI::ParseError& error) {
     const auto verbs = app.get_subcommands();
     if (!verbs.empty()) throw UsageError(std::string(error.what()) + "; see meshseek " + verbs.front()->get_name() + " --help");
-    throw UsageError((argc > 1 ? "there is no verb \"" + std::string(argv[1]) + "\"" : "a verb is missing") + "; expected one of " + verb_names(app));
+    throw UsageError((argc > 1 ? "there is no verb \"" + std::string(argv[1]) + "\"" : "a verb is missing") + "; expected one of " +
+                     verb_names(app));
   }
   action();
   return is_interrupted() ? kInterrupted : kDone;

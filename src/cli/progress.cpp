@@ -14,10 +14,14 @@ constexpr double kPlainInterval = 3.0;
 
 double bits_of(DataType dtype) {
   switch (dtype) {
-    case DataType::bfloat8_b: return 8.5;  // 8 bits and a share of the common exponent
-    case DataType::bfloat4_b: return 4.5;
-    case DataType::float32: return 32.0;
-    default: return 16.0;
+    case DataType::bfloat8_b:
+      return 8.5;  // 8 bits and a share of the common exponent
+    case DataType::bfloat4_b:
+      return 4.5;
+    case DataType::float32:
+      return 32.0;
+    default:
+      return 16.0;
   }
 }
 
@@ -35,8 +39,8 @@ std::string format_bytes(std::int64_t bytes) {
 
 std::string summary(const ConvertReport& report) {
   const double rate = report.up_to_date ? 0.0 : megabytes_per_second(report.bytes, report.seconds);
-  return fmt::format("{} tensors, {}, {:.2f} s, {:.1f} MB/s, {} up to date", report.num_tensors, format_bytes(report.bytes), report.seconds, rate,
-                     report.up_to_date ? report.num_tensors : 0);
+  return fmt::format("{} tensors, {}, {:.2f} s, {:.1f} MB/s, {} up to date", report.num_tensors, format_bytes(report.bytes), report.seconds,
+                     rate, report.up_to_date ? report.num_tensors : 0);
 }
 
 ConversionProgress::ConversionProgress(const HfConfig& hf, DataType dtype)

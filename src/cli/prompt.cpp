@@ -31,7 +31,8 @@ std::optional<std::int64_t> read_bos_id(const Path& folder, const HfConfig& hf, 
     if (const auto id = tokenizer.added_token_id(content)) return id;
     throw Error(fmt::format("[{}] bos_token \"{}\" is no added token of tokenizer.json", where, content));
   }
-  if (hf.bos_token_id < 0) throw Error(fmt::format("[{}] add_bos_token is true but neither bos_token nor config.json's bos_token_id is there", where));
+  if (hf.bos_token_id < 0)
+    throw Error(fmt::format("[{}] add_bos_token is true but neither bos_token nor config.json's bos_token_id is there", where));
   return hf.bos_token_id;
 }
 
@@ -62,7 +63,8 @@ void check_prompt(const std::vector<std::int64_t>& ids, const HfConfig& hf) {
   if (ids.empty()) throw Error("[prompt] has no tokens; expected at least one");
   for (std::size_t position = 0; position < ids.size(); ++position) {
     if (ids[position] < hf.vocab_size) continue;
-    throw Error(fmt::format("[prompt] token id {} at position {} is beyond the vocabulary; expected 0 to {}", ids[position], position, hf.vocab_size - 1));
+    throw Error(fmt::format("[prompt] token id {} at position {} is beyond the vocabulary; expected 0 to {}", ids[position], position,
+                            hf.vocab_size - 1));
   }
   if (static_cast<std::int64_t>(ids.size()) <= hf.max_position_embeddings) return;
   throw Error(fmt::format("[prompt] has {} tokens; the context ends at {} (max_position_embeddings); shorten it", ids.size(),

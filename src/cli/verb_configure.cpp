@@ -32,10 +32,14 @@ DeviceDescription read_device(const std::string& path) {
   for (const auto& [name, value] : document.as_object(path)) {
     const std::string where = path + " " + name;
     ++num_known;
-    if (name == "num_cores") device.num_cores = value.as_integer(where);
-    else if (name == "l2_bytes") device.l2_bytes = value.as_integer(where);
-    else if (name == "isa") device.isa = value.as_string(where);
-    else throw ConfigError(fmt::format("[{}] unknown field \"{}\"; expected num_cores, l2_bytes and isa", path, name));
+    if (name == "num_cores")
+      device.num_cores = value.as_integer(where);
+    else if (name == "l2_bytes")
+      device.l2_bytes = value.as_integer(where);
+    else if (name == "isa")
+      device.isa = value.as_string(where);
+    else
+      throw ConfigError(fmt::format("[{}] unknown field \"{}\"; expected num_cores, l2_bytes and isa", path, name));
   }
   if (num_known != 3) throw ConfigError(fmt::format("[{}] has {} fields; expected num_cores, l2_bytes and isa", path, num_known));
   if (device.num_cores < 1 || device.l2_bytes < 0) {
@@ -51,7 +55,8 @@ Tree generated_config(const ConfigureFlags& flags, const std::string& mode) {
   const ModelSource source(flags.source);
   ConfigureOptions options;
   options.mode = mode == "decode" ? Mode::decode : Mode::prefill;
-  options.mesh = {.shape = source.mesh(), .device = flags.device.empty() || flags.device == "probe" ? probe_device() : read_device(flags.device)};
+  options.mesh = {.shape = source.mesh(),
+                  .device = flags.device.empty() || flags.device == "probe" ? probe_device() : read_device(flags.device)};
   options.weight_dtype = source.dtype();
   if (source.is_store()) options.weight_config = read_store_info(source.folder()).weight_config;
   options.overlays = read_overlays(flags.config);
@@ -72,10 +77,12 @@ Tree read_model_config(const std::string& path) {
 /// --diff A B compares two files; MODEL --diff A compares what would be generated, for the file's mode unless --mode says otherwise, with a file.
 std::string diff_text(const ConfigureFlags& flags) {
   const bool has_model = !flags.source.model.empty();
-  if (has_model == (flags.diff.size() == 2)) throw UsageError("[--diff] expected two config files, or MODEL and one; put MODEL before --diff");
+  if (has_model == (flags.diff.size() == 2))
+    throw UsageError("[--diff] expected two config files, or MODEL and one; put MODEL before --diff");
   const bool has_flags = !flags.mode.empty() || !flags.device.empty() || !flags.source.mesh.empty() || !flags.source.dtype.empty() ||
                          !flags.config.overlays.empty() || !flags.config.sets.empty();
-  if (!has_model && has_flags) throw UsageError("[--diff] two files are compared as they are; leave the other flags out, or name a MODEL and one file");
+  if (!has_model && has_flags)
+    throw UsageError("[--diff] two files are compared as they are; leave the other flags out, or name a MODEL and one file");
   const Tree right = read_model_config(flags.diff.back());
   std::string mode = flags.mode;
   if (const Tree* given = right.find("mode"); mode.empty() && given != nullptr) mode = given->as_string(flags.diff.back() + " mode");
@@ -87,8 +94,10 @@ std::string diff_text(const ConfigureFlags& flags) {
 void run_configure(const ConfigureFlags& flags) {
   if (flags.source.model.empty() && flags.diff.empty()) throw UsageError("[configure] MODEL is required; see meshseek configure --help");
   const std::string text = flags.diff.empty() ? to_json(generated_config(flags, flags.mode)) : diff_text(flags);
-  if (flags.output.empty()) print(text);
-  else write_file_atomically(flags.output, std::string_view(text));
+  if (flags.output.empty())
+    print(text);
+  else
+    write_file_atomically(flags.output, std::string_view(text));
 }
 
 }  // namespace
@@ -103,7 +112,8 @@ void add_configure(CLI::App& app, Action& action) {
   verb->add_option("--dtype", flags->source.dtype, "element type of the store the config is for (default bfloat8_b, or what the store has)")
       ->type_name("TYPE");
   add_overlay_flags(*verb, flags->config);
-  verb->add_option("--diff", flags->diff, "one config file: its differences from the MODEL's config; two files: the differences between them")
+  verb->add_option("--diff", flags->diff,
+                   "one config file: its differences from the MODEL's config; two files: the differences between them")
       ->type_name("FILE")
       ->expected(1, 2);
   verb->add_option("-o", flags->output, "file to write (default: stdout)")->type_name("FILE");

@@ -72,7 +72,9 @@ void add_logits(CLI::App& app, Action& action) {
   CLI::App* verb = app.add_subcommand("logits", "Writes logits, and on request what led to them, as a safetensors file");
   verb->add_option("MODEL", flags->source.model, "checkpoint folder or store")->required();
   auto* ids = verb->add_option("--ids", flags->ids, "token ids")->type_name("1,2,3");
-  verb->add_option("--ids-file", flags->ids_file, "file with token ids, separated by commas or white space")->type_name("FILE")->excludes(ids);
+  verb->add_option("--ids-file", flags->ids_file, "file with token ids, separated by commas or white space")
+      ->type_name("FILE")
+      ->excludes(ids);
   verb->add_option("--positions", flags->positions, "logits of all (default) or only the last position")
       ->type_name("WHICH")
       ->check(CLI::IsMember({"all", "last"}));

@@ -90,8 +90,10 @@ GenerateResult stream_text(Runner& runner, const ModelText& text, const Generate
     ends_line = piece.ends_with('\n');
     print(piece);
   });
-  if (!text.tokenizer) print(fmt::format("{}\n", fmt::join(result.ids, ",")));
-  else if (!ends_line || result.text.empty()) print("\n");
+  if (!text.tokenizer)
+    print(fmt::format("{}\n", fmt::join(result.ids, ",")));
+  else if (!ends_line || result.text.empty())
+    print("\n");
   return result;
 }
 
@@ -126,12 +128,15 @@ void run_run(const RunFlags& flags) {
 
 void add_sampling_flags(CLI::App& verb, RunFlags& flags) {
   verb.add_option("-n", flags.max_new_tokens, "most tokens to generate (default 128)")->type_name("N")->check(CLI::NonNegativeNumber);
-  flags.has_temperature = verb.add_option("--temperature", flags.sampling.temperature, "0 (default): always the most probable token")->type_name("T");
+  flags.has_temperature =
+      verb.add_option("--temperature", flags.sampling.temperature, "0 (default): always the most probable token")->type_name("T");
   verb.add_option("--top-p", flags.sampling.top_p, "keep the most probable tokens that sum up to P")->type_name("P");
   verb.add_option("--top-k", flags.sampling.top_k, "keep the K most probable tokens; 0: all")->type_name("K");
   verb.add_option("--min-p", flags.sampling.min_p, "keep tokens with at least P times the probability of the best")->type_name("P");
   verb.add_option("--seed", flags.sampling.seed, "of the random choice (default 0)")->type_name("N");
-  verb.add_option("--stop", flags.stop, "text that ends the continuation and is not shown; may be repeated")->type_name("TEXT")->allow_extra_args(false);
+  verb.add_option("--stop", flags.stop, "text that ends the continuation and is not shown; may be repeated")
+      ->type_name("TEXT")
+      ->allow_extra_args(false);
   verb.add_flag("--ignore-eos", flags.ignore_eos, "go on after the end token");
 }
 

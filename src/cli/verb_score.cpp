@@ -50,8 +50,8 @@ Tree result_tree(const ScoreResult& result, std::size_t num_tokens, const ScoreF
 
 void print_result(const ScoreResult& result, bool has_reference) {
   const TextScore& score = result.model;
-  print(fmt::format("perplexity {:.4f}, mean negative log likelihood {:.5f}, first choice right {:.2f} %, {} tokens in {} windows\n", score.perplexity(),
-                    score.mean_nll(), 100.0 * score.top1_accuracy(), score.num_scored, score.num_windows));
+  print(fmt::format("perplexity {:.4f}, mean negative log likelihood {:.5f}, first choice right {:.2f} %, {} tokens in {} windows\n",
+                    score.perplexity(), score.mean_nll(), 100.0 * score.top1_accuracy(), score.num_scored, score.num_windows));
   if (!has_reference) return;
   const Agreement& agreement = result.agreement;
   print(fmt::format("reference perplexity {:.4f}, KL divergence {:.6f}, top-1 agreement {:.2f} %, top-5 agreement {:.2f} %\n",
@@ -77,8 +77,10 @@ void run_score(const ScoreFlags& flags) {
   };
   const ScoreResult result = score_text(*model.runner, reference.runner.get(), ids, options);
   if (shows_progress) rewrite_note("");
-  if (flags.json) print(to_json(result_tree(result, ids.size(), flags)));
-  else print_result(result, reference.runner != nullptr);
+  if (flags.json)
+    print(to_json(result_tree(result, ids.size(), flags)));
+  else
+    print_result(result, reference.runner != nullptr);
 }
 
 }  // namespace
@@ -88,9 +90,13 @@ void add_score(CLI::App& app, Action& action) {
   CLI::App* verb = app.add_subcommand("score", "Perplexity of a text, and agreement with a reference");
   verb->add_option("MODEL", flags->source.model, "checkpoint folder or store")->required();
   verb->add_option("--text", flags->text, "text file to score")->type_name("FILE")->required();
-  verb->add_option("--ctx", flags->options.ctx, "tokens of a window; each is a fresh context (default 512)")->type_name("N")->check(CLI::Range(2, 1 << 30));
+  verb->add_option("--ctx", flags->options.ctx, "tokens of a window; each is a fresh context (default 512)")
+      ->type_name("N")
+      ->check(CLI::Range(2, 1 << 30));
   verb->add_option("--reference", flags->reference, "checkpoint folder or store to compare with")->type_name("STORE");
-  verb->add_option("--max-tokens", flags->options.max_tokens, "score only the first N tokens of the text")->type_name("N")->check(CLI::PositiveNumber);
+  verb->add_option("--max-tokens", flags->options.max_tokens, "score only the first N tokens of the text")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber);
   add_config_flags(*verb, flags->config);
   add_strict_flag(*verb, flags->config);
   add_conversion_flags(*verb, flags->source);

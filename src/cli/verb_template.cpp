@@ -48,7 +48,8 @@ void add_template(CLI::App& app, Action& action) {
   verb->add_option("MODEL", flags->folder, "folder with tokenizer_config.json: checkpoint, store or tokenizer")->required();
   verb->add_flag("--add-generation-prompt", flags->add_generation_prompt, "end with the beginning of the assistant's answer");
   verb->add_option("--kwargs", flags->kwargs, "JSON object with more variables for the template")->type_name("JSON");
-  verb->footer("Example:\n  echo '[{\"role\": \"user\", \"content\": \"Dost thou love me?\"}]' | meshseek template models/tiny-shakespeare");
+  verb->footer(
+      "Example:\n  echo '[{\"role\": \"user\", \"content\": \"Dost thou love me?\"}]' | meshseek template models/tiny-shakespeare");
   verb->callback([flags, &action] { action = [flags] { run_template(*flags); }; });
 }
 

@@ -1,7 +1,6 @@
 /// The verbs of the command line, one file each (verb_<name>.cpp).
 #pragma once
 #include <CLI/CLI.hpp>
-
 #include <functional>
 
 namespace meshseek::cli {

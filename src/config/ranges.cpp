@@ -194,7 +194,8 @@ class Expander {
       if (is_leaf(value)) continue;
       const std::string member_path = join_path(path, key);
       const bool is_list = list_size(value, member_path).has_value();
-      value = expand_inside(is_list ? expand_one(value, member_path, inside_a_list) : std::move(value), member_path, inside_a_list || is_list);
+      value =
+          expand_inside(is_list ? expand_one(value, member_path, inside_a_list) : std::move(value), member_path, inside_a_list || is_list);
     }
     return tree;
   }
@@ -205,16 +206,16 @@ class Expander {
     }
     for (const PatternEntry& pattern : patterns) {
       if (pattern.range.last < num_layers) continue;
-      throw ConfigError(fmt::format("[{}] the pattern \"{}\" names layer {}, but there are {} layers (0 to {})", shown_path(where), *pattern.key,
-                                    pattern.range.last, num_layers, num_layers - 1));
+      throw ConfigError(fmt::format("[{}] the pattern \"{}\" names layer {}, but there are {} layers (0 to {})", shown_path(where),
+                                    *pattern.key, pattern.range.last, num_layers, num_layers - 1));
     }
   }
 
   void add_values(std::int64_t count, std::string_view where) {
     num_values_ += count;
     if (num_values_ <= kMaxExpandedValues) return;
-    throw ConfigError(fmt::format("[{}] the range patterns expand to more than {} values; use smaller ranges", shown_path(where),
-                                  kMaxExpandedValues));
+    throw ConfigError(
+        fmt::format("[{}] the range patterns expand to more than {} values; use smaller ranges", shown_path(where), kMaxExpandedValues));
   }
 
   void check_bounds(const std::vector<PatternEntry>& patterns, std::int64_t num_layers, std::string_view where) {

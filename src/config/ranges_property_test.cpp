@@ -252,8 +252,8 @@ std::string add_overlap(RandomConfig& config, Tree& tree) {
     node = existing != nullptr ? existing : &node->set(key, parse_json("{}", "t"));
   }
   if (node->find(names.back()) != nullptr) return "";
-  constexpr const char* kValues[] = {R"({"op": "Linear", "a": 0})", R"({"op": "Mul"})", "1", "null", "[1]", R"("a.bin")",
-                                     R"({"path": "a.bin"})", R"({"x": {"op": "A"}})"};
+  constexpr const char* kValues[] = {R"({"op": "Linear", "a": 0})", R"({"op": "Mul"})",     "1", "null", "[1]", R"("a.bin")",
+                                     R"({"path": "a.bin"})",        R"({"x": {"op": "A"}})"};
   node->set(names.back(), parse_json(kValues[config.below(std::size(kValues))], "t"));
   return target;
 }

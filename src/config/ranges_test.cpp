@@ -104,7 +104,8 @@ TEST(Ranges, ExpandsListsInsideLists) {
 }
 
 TEST(Ranges, TwoPatternsMayAddDifferentElementsToTheListOfOneLayer) {
-  const Tree expanded = expand_tree(json(R"({"layers": {"0-1": {"experts": {"0-1": {"w": {"op": "A"}}}}, "1": {"experts": {"2": {"w": {"op": "B"}}, "0": {"v": {"op": "C"}}}}}})"));
+  const Tree expanded = expand_tree(json(
+      R"({"layers": {"0-1": {"experts": {"0-1": {"w": {"op": "A"}}}}, "1": {"experts": {"2": {"w": {"op": "B"}}, "0": {"v": {"op": "C"}}}}}})"));
   EXPECT_EQ(to_json_line(*expanded.find("layers")->find("0")->find("experts")), R"({"0":{"w":{"op":"A"}},"1":{"w":{"op":"A"}}})");
   EXPECT_EQ(to_json_line(*expanded.find("layers")->find("1")->find("experts")),
             R"({"0":{"w":{"op":"A"},"v":{"op":"C"}},"1":{"w":{"op":"A"}},"2":{"w":{"op":"B"}}})");

@@ -27,7 +27,8 @@ struct Brush {
   std::optional<double> pressure = {};
   std::variant<Paint> paint = {};
   static constexpr auto fields() {
-    return std::tuple{field("width", &Brush::width, "of the brush"), field("pressure", &Brush::pressure, ""), field("paint", &Brush::paint, "")};
+    return std::tuple{field("width", &Brush::width, "of the brush"), field("pressure", &Brush::pressure, ""),
+                      field("paint", &Brush::paint, "")};
   }
 };
 
@@ -55,7 +56,8 @@ TEST(Schema, AConfigNeedsItsSubmodulesAndAnOperatorItsOp) {
   ASSERT_NE(brush, nullptr);
   EXPECT_EQ(text(brush->find("required")), R"(["op"])");
   EXPECT_EQ(text(brush->find("properties")->find("op")), R"({"const":"Brush"})");
-  EXPECT_EQ(text(brush->find("properties")->find("width")), R"({"type":"integer","minimum":-2147483648,"maximum":2147483647,"description":"of the brush"})");
+  EXPECT_EQ(text(brush->find("properties")->find("width")),
+            R"({"type":"integer","minimum":-2147483648,"maximum":2147483647,"description":"of the brush"})");
   EXPECT_EQ(text(brush->find("properties")->find("pressure")->find("anyOf")), R"([{"type":"number"},{"type":"null"}])");
   EXPECT_NE(text(brush->find("properties")->find("paint")).find(R"("type":{"const":"Paint"})"), std::string::npos);
   EXPECT_NE(text(brush->find("properties")->find("paint")).find(R"({"enum":["red","blue"],"description":"which"})"), std::string::npos);

@@ -243,9 +243,14 @@ TEST(Serialise, NullUnsetsAnOptionalAndIsAnErrorElsewhere) {
   EXPECT_EQ(linear.dtype, std::nullopt);
   EXPECT_EQ(linear.program, std::nullopt);
   EXPECT_EQ(from_tree<Moe>(parse_json(R"({"experts": {}, "shared": null})", "t"), "m").shared, std::nullopt);
-  const std::pair<const char*, const char*> expected[] = {
-      {"transpose_b", "true or false"}, {"scale", "a number"}, {"epsilon", "a number"}, {"topology", "one of Ring, Linear"},
-      {"shape", "an array"},            {"cores", "an array"}, {"memory", "an object"}, {"big", "an integer"}};
+  const std::pair<const char*, const char*> expected[] = {{"transpose_b", "true or false"},
+                                                          {"scale", "a number"},
+                                                          {"epsilon", "a number"},
+                                                          {"topology", "one of Ring, Linear"},
+                                                          {"shape", "an array"},
+                                                          {"cores", "an array"},
+                                                          {"memory", "an object"},
+                                                          {"big", "an integer"}};
   for (const auto& [name, kind] : expected) {
     EXPECT_EQ(error_of<LinearConfig>(fmt::format(R"({{"op": "Linear", "{}": null}})", name)),
               fmt::format("[model.w1.{}] expected {}, got null", name, kind));
@@ -255,7 +260,9 @@ TEST(Serialise, NullUnsetsAnOptionalAndIsAnErrorElsewhere) {
   EXPECT_EQ(error_of<Moe>(R"({"experts": {"0": null}})"), "[model.w1.experts.0] expected an object, got null");
 }
 
-TEST(Serialise, AnAbsentOptionalSubmoduleIsUnset) { EXPECT_EQ(from_tree<Moe>(parse_json(R"({"experts": {}})", "t"), "m").shared, std::nullopt); }
+TEST(Serialise, AnAbsentOptionalSubmoduleIsUnset) {
+  EXPECT_EQ(from_tree<Moe>(parse_json(R"({"experts": {}})", "t"), "m").shared, std::nullopt);
+}
 
 TEST(Serialise, IntegersAreRangeChecked) {
   EXPECT_EQ(error_of<Grid>(R"({"cols": 256})"), "[model.w1.cols] 256 is out of range; expected 0 to 255");
@@ -270,7 +277,8 @@ TEST(Serialise, IntegersAreRangeChecked) {
 TEST(Serialise, UnknownEnumValuesAndTypesListTheKnownOnes) {
   EXPECT_EQ(error_of<LinearConfig>(R"({"op": "Linear", "topology": "Rign"})"),
             "[model.w1.topology] unknown value \"Rign\"; did you mean \"Ring\"? known: Ring, Linear");
-  EXPECT_EQ(error_of<LinearConfig>(R"({"op": "Linear", "topology": 1})"), "[model.w1.topology] expected one of Ring, Linear, got an integer (1)");
+  EXPECT_EQ(error_of<LinearConfig>(R"({"op": "Linear", "topology": 1})"),
+            "[model.w1.topology] expected one of Ring, Linear, got an integer (1)");
   EXPECT_THAT(error_of<LinearConfig>(R"({"op": "Linear", "memory": {"type": "gird"}})"),
               HasSubstr("[model.w1.memory.type] unknown type \"gird\"; did you mean \"grid\"? known: interleaved, grid"));
   EXPECT_THAT(error_of<LinearConfig>(R"({"op": "Linear", "memory": {}})"),

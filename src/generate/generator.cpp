@@ -19,7 +19,8 @@ double rate(std::int64_t count, double seconds) { return count > 0 && seconds > 
 
 void check_request(const GenerateRequest& request, const Tokenizer* tokenizer) {
   if (request.max_new_tokens < 0) throw Error(fmt::format("[generate] {} new tokens; expected 0 or more", request.max_new_tokens));
-  if (!request.stop.empty() && tokenizer == nullptr) throw Error("[generate] stop strings need a tokenizer; the model has no tokenizer.json");
+  if (!request.stop.empty() && tokenizer == nullptr)
+    throw Error("[generate] stop strings need a tokenizer; the model has no tokenizer.json");
 }
 
 /// One continuation in the making.

@@ -24,7 +24,8 @@ double checked_maximum(std::span<const float> logits) {
   float best = -kInfinity;
   for (std::size_t id = 0; id < logits.size(); ++id) {
     if (std::isnan(logits[id]) || logits[id] == kInfinity) {
-      throw Error(fmt::format("[sampling] the logit of token {} is {}; expected a number below infinity; is the checkpoint damaged?", id, logits[id]));
+      throw Error(fmt::format("[sampling] the logit of token {} is {}; expected a number below infinity; is the checkpoint damaged?", id,
+                              logits[id]));
     }
     best = std::max(best, logits[id]);
   }
@@ -38,7 +39,8 @@ void check_sampling(const SamplingParams& params) {
   check_range("temperature", params.temperature, 0.0, 1e6);
   check_range("min_p", params.min_p, 0.0, 1.0);
   check_range("top_p", params.top_p, 0.0, 1.0);
-  if (params.top_p == 0.0) throw Error("[sampling] top_p is 0, which keeps no token; expected more than 0; use a temperature of 0 for greedy choice");
+  if (params.top_p == 0.0)
+    throw Error("[sampling] top_p is 0, which keeps no token; expected more than 0; use a temperature of 0 for greedy choice");
   if (params.top_k < 0) throw Error(fmt::format("[sampling] top_k is {}; expected 0 (all tokens) or more", params.top_k));
 }
 
@@ -70,7 +72,8 @@ void Sampler::keep_top_k() {
   const bool cuts = params_.top_k > 0 || params_.top_p < 1.0;
   if (!cuts) return;
   const auto before = [](const Candidate& a, const Candidate& b) { return a.logit != b.logit ? a.logit > b.logit : a.id < b.id; };
-  const std::size_t num_kept = params_.top_k > 0 ? std::min(candidates_.size(), static_cast<std::size_t>(params_.top_k)) : candidates_.size();
+  const std::size_t num_kept =
+      params_.top_k > 0 ? std::min(candidates_.size(), static_cast<std::size_t>(params_.top_k)) : candidates_.size();
   const auto end = candidates_.begin() + static_cast<std::ptrdiff_t>(num_kept);
   std::partial_sort(candidates_.begin(), end, candidates_.end(), before);
   candidates_.erase(end, candidates_.end());

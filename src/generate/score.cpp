@@ -51,8 +51,8 @@ Tensor window_logits(Runner& runner, std::span<const std::int64_t> ids) {
 void check_score(Runner& runner, const Runner* reference, std::span<const std::int64_t> ids, std::int64_t ctx) {
   check_windows(ids.size(), ctx, reference != nullptr ? std::min(runner.capacity(), reference->capacity()) : runner.capacity());
   if (reference != nullptr && reference->hf_config().vocab_size != runner.hf_config().vocab_size) {
-    throw Error(fmt::format("[score] the reference has a vocabulary of {}, the model one of {}; expected the same", reference->hf_config().vocab_size,
-                            runner.hf_config().vocab_size));
+    throw Error(fmt::format("[score] the reference has a vocabulary of {}, the model one of {}; expected the same",
+                            reference->hf_config().vocab_size, runner.hf_config().vocab_size));
   }
 }
 
@@ -68,7 +68,8 @@ double Agreement::top5() const { return ratio(static_cast<double>(num_top5), num
 
 void Agreement::add(std::span<const float> reference, std::span<const float> model) {
   if (reference.size() != model.size() || model.size() < kNumBest) {
-    throw Error(fmt::format("[score] {} reference logits and {} logits; expected equally many, at least {}", reference.size(), model.size(), kNumBest));
+    throw Error(fmt::format("[score] {} reference logits and {} logits; expected equally many, at least {}", reference.size(), model.size(),
+                            kNumBest));
   }
   const auto expected = best_ids(reference);
   const auto actual = best_ids(model);
@@ -79,7 +80,8 @@ void Agreement::add(std::span<const float> reference, std::span<const float> mod
 }
 
 void check_windows(std::size_t num_tokens, std::int64_t ctx, std::int64_t capacity) {
-  if (num_tokens < 2) throw Error(fmt::format("[score] the text has {} tokens; expected at least 2: the first of a window is not scored", num_tokens));
+  if (num_tokens < 2)
+    throw Error(fmt::format("[score] the text has {} tokens; expected at least 2: the first of a window is not scored", num_tokens));
   if (ctx < 2 || ctx > capacity) throw Error(fmt::format("[score] windows of {} tokens; expected 2 to {}", ctx, capacity));
 }
 

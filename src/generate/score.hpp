@@ -13,7 +13,7 @@ namespace meshseek {
 struct TextScore {
   std::int64_t num_windows = 0;
   std::int64_t num_scored = 0;
-  double nll_sum = 0.0;         ///< negative log likelihood, natural logarithm
+  double nll_sum = 0.0;       ///< negative log likelihood, natural logarithm
   std::int64_t num_top1 = 0;  ///< tokens that were the model's first choice
 
   double mean_nll() const;
@@ -24,8 +24,8 @@ struct TextScore {
 /// How a model's distributions compare with a reference's, position by position.
 struct Agreement {
   std::int64_t num_positions = 0;
-  double kl_sum = 0.0;              ///< KL(reference || model), nats
-  std::int64_t num_top1 = 0;      ///< positions with the same first choice
+  double kl_sum = 0.0;        ///< KL(reference || model), nats
+  std::int64_t num_top1 = 0;  ///< positions with the same first choice
   std::int64_t num_top5 = 0;  ///< of the reference's five best tokens, those that are among the model's five best; summed over positions
 
   double mean_kl() const;
@@ -37,7 +37,7 @@ struct Agreement {
 };
 
 struct ScoreOptions {
-  std::int64_t ctx = 512;         ///< tokens of a window
+  std::int64_t ctx = 512;       ///< tokens of a window
   std::int64_t max_tokens = 0;  ///< of the text; 0: all
   /// Called before each window with its index and the number of windows; may throw to stop.
   std::function<void(std::int64_t, std::int64_t)> on_window = {};

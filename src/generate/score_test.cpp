@@ -18,7 +18,8 @@ float log_of(double p) { return static_cast<float>(std::log(p)); }
 
 TEST(TextScore, ScoresEveryTokenButTheFirst) {
   // Rows are unnormalised log probabilities of a vocabulary of three; the last row predicts nothing.
-  const std::vector<float> logits = {log_of(0.2) + 5.0F, log_of(0.3) + 5.0F, log_of(0.5) + 5.0F, log_of(0.7), log_of(0.2), log_of(0.1), 0.0F, 9.0F, 0.0F};
+  const std::vector<float> logits = {
+      log_of(0.2) + 5.0F, log_of(0.3) + 5.0F, log_of(0.5) + 5.0F, log_of(0.7), log_of(0.2), log_of(0.1), 0.0F, 9.0F, 0.0F};
   const std::vector<std::int64_t> ids = {1, 2, 1};
   TextScore score;
   add_window(score, ids, logits);
@@ -62,7 +63,8 @@ TEST(Agreement, ATokenThatTheReferenceExcludesAddsNothing) {
 
 TEST(Agreement, RefusesRowsOfDifferentLength) {
   Agreement agreement;
-  EXPECT_THAT([&] { agreement.add(std::vector<float>(6), std::vector<float>(7)); }, ThrowsMessage<Error>(HasSubstr("6 reference logits and 7")));
+  EXPECT_THAT([&] { agreement.add(std::vector<float>(6), std::vector<float>(7)); },
+              ThrowsMessage<Error>(HasSubstr("6 reference logits and 7")));
   EXPECT_THAT([&] { agreement.add(std::vector<float>(4), std::vector<float>(4)); }, ThrowsMessage<Error>(HasSubstr("at least 5")));
 }
 

@@ -28,7 +28,9 @@ class Device {
  public:
   /// \param num_threads 0: one per usable core; \param l2_bytes per core, 0: as probed
   explicit Device(std::size_t num_threads = 0, std::int64_t l2_bytes = 0)
-      : team_(num_threads), description_(describe(team_.size(), l2_bytes)), l1_(static_cast<std::size_t>(description_.num_cores * description_.l2_bytes)) {}
+      : team_(num_threads),
+        description_(describe(team_.size(), l2_bytes)),
+        l1_(static_cast<std::size_t>(description_.num_cores * description_.l2_bytes)) {}
 
   ThreadTeam& team() { return team_; }
   /// As stage 2 sees it; num_cores is the size of the team.

@@ -17,7 +17,9 @@ struct Free {
 };
 using Block = std::unique_ptr<void, Free>;
 
-std::size_t round_to_granularity(std::size_t bytes) { return std::max<std::size_t>(1, (bytes + kGranularity - 1) / kGranularity) * kGranularity; }
+std::size_t round_to_granularity(std::size_t bytes) {
+  return std::max<std::size_t>(1, (bytes + kGranularity - 1) / kGranularity) * kGranularity;
+}
 
 }  // namespace
 

@@ -10,7 +10,7 @@ namespace meshseek {
 /// One device as a plan sees it. Recorded in the model config; the same description gives byte-identical configs on any machine.
 struct DeviceDescription {
   std::int64_t num_cores = 1;
-  std::int64_t l2_bytes = 0;      ///< per core; 0: unknown
+  std::int64_t l2_bytes = 0;   ///< per core; 0: unknown
   std::string isa = "scalar";  ///< scalar, avx2, avx512, amx
 };
 

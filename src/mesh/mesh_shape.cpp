@@ -23,7 +23,8 @@ std::string to_string(const MeshShape& shape) { return fmt::format("{}x{}", shap
 MeshShape parse_mesh_shape(std::string_view text) {
   MeshShape shape;
   const std::size_t cross = text.find('x');
-  if (cross == std::string_view::npos || !parse_axis(text.substr(0, cross), shape.rows) || !parse_axis(text.substr(cross + 1), shape.cols)) {
+  if (cross == std::string_view::npos || !parse_axis(text.substr(0, cross), shape.rows) ||
+      !parse_axis(text.substr(cross + 1), shape.cols)) {
     throw Error(fmt::format("[mesh] \"{}\" is no mesh shape; expected ROWSxCOLS such as 1x1, each 1 to {}", text, kMaxAxis));
   }
   return shape;

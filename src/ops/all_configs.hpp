@@ -17,8 +17,8 @@
 namespace meshseek {
 
 using AllOperatorConfigs =
-    std::tuple<LinearConfig, MulConfig, BinaryConfig, RmsNormConfig, EmbeddingConfig, RotaryEmbeddingConfig, FlashMlaConfig, UpdateCacheConfig, RouterConfig,
-               TopKConfig, MoeDispatchConfig, MoeCombineConfig, ConcatConfig, ReshardConfig, AllReduceConfig, AllGatherConfig, ReduceScatterConfig,
-               AllToAllConfig, MeshPartitionConfig>;
+    std::tuple<LinearConfig, MulConfig, BinaryConfig, RmsNormConfig, EmbeddingConfig, RotaryEmbeddingConfig, FlashMlaConfig,
+               UpdateCacheConfig, RouterConfig, TopKConfig, MoeDispatchConfig, MoeCombineConfig, ConcatConfig, ReshardConfig,
+               AllReduceConfig, AllGatherConfig, ReduceScatterConfig, AllToAllConfig, MeshPartitionConfig>;
 
 }  // namespace meshseek

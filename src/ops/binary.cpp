@@ -16,7 +16,8 @@ namespace {
 
 /// Combines pieces of rows of a and b by `combine(a_values, b_values)`, which leaves the result in a_values.
 template <class Combine>
-Tensor elementwise(const Tensor& a, const Tensor& b, DataType dtype, const MemoryConfig& memory_config, std::string_view op, Combine&& combine) {
+Tensor elementwise(const Tensor& a, const Tensor& b, DataType dtype, const MemoryConfig& memory_config, std::string_view op,
+                   Combine&& combine) {
   Device& device = device_of(a, op);
   if (a.shape() != b.shape()) {
     throw ShapeError(fmt::format("[{}] a is {} but b is {}; expected equal shapes", op, to_string(a.shape()), to_string(b.shape())));

@@ -14,16 +14,15 @@ struct MulConfig {
   MemoryConfig memory_config = {};                           ///< of the result
 
   static constexpr auto fields() {
-    return std::tuple{field("input_tensor_a_activations", &MulConfig::input_tensor_a_activations, "applied to a, in order, before the product"),
-                      field("dtype", &MulConfig::dtype, "element type of the result; unset: a's"),
-                      field("memory_config", &MulConfig::memory_config, "where the result lies and which core computes what")};
+    return std::tuple{
+        field("input_tensor_a_activations", &MulConfig::input_tensor_a_activations, "applied to a, in order, before the product"),
+        field("dtype", &MulConfig::dtype, "element type of the result; unset: a's"),
+        field("memory_config", &MulConfig::memory_config, "where the result lies and which core computes what")};
   }
 };
 
 enum class BinaryOpType : std::uint8_t { ADD };
-constexpr auto enum_names(BinaryOpType) {
-  return std::array<std::pair<BinaryOpType, std::string_view>, 1>{{{BinaryOpType::ADD, "ADD"}}};
-}
+constexpr auto enum_names(BinaryOpType) { return std::array<std::pair<BinaryOpType, std::string_view>, 1>{{{BinaryOpType::ADD, "ADD"}}}; }
 
 struct BinaryConfig {
   static constexpr std::string_view kOp = "Binary";

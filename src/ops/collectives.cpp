@@ -13,11 +13,12 @@ template <class Config>
 Tensor on_one_device(const Tensor& x, const Config& cfg, const MeshShape& mesh, std::string_view op) {
   const RecordedCall call(x, op, cfg, [&](CallValues& in) { in.add("x", x).add("mesh_rows", mesh.rows).add("mesh_cols", mesh.cols); });
   validate(cfg, op);
-  log_operator(device_of(x, op), op, [&] { return fmt::format("x {} axis {} of {}", to_string(x.shape()), cfg.cluster_axis, to_string(mesh)); });
+  log_operator(device_of(x, op), op,
+               [&] { return fmt::format("x {} axis {} of {}", to_string(x.shape()), cfg.cluster_axis, to_string(mesh)); });
   const std::int64_t num_devices = cfg.cluster_axis == 0 ? mesh.rows : mesh.cols;
   if (num_devices == 1) return call.result(x);
-  throw Error(fmt::format("[{}] axis {} of mesh {} has {} devices, but only one runs so far; use a 1x1 mesh", op, cfg.cluster_axis, to_string(mesh),
-                          num_devices));
+  throw Error(fmt::format("[{}] axis {} of mesh {} has {} devices, but only one runs so far; use a 1x1 mesh", op, cfg.cluster_axis,
+                          to_string(mesh), num_devices));
 }
 
 }  // namespace

@@ -24,13 +24,14 @@ struct AllReduceConfig {
 
   static constexpr auto fields() {
     using Self = AllReduceConfig;
-    return std::tuple{field("cluster_axis", &Self::cluster_axis, "mesh axis whose devices take part: 0 the rows, 1 the columns"),
-                      field("topology", &Self::topology, "Ring or Linear order of the devices"),
-                      field("dtype", &Self::dtype, "element type on the wire; unset: x's"),
-                      field("dim", &Self::dim, "dimension of x that is cut up on the way: -1"),
-                      field("num_reduce_scatter_links", &Self::num_reduce_scatter_links, "chunks in flight in the first half"),
-                      field("num_all_gather_links", &Self::num_all_gather_links, "chunks in flight in the second half"),
-                      field("use_composite", &Self::use_composite, "reduce_scatter followed by all_gather, else one exchange of everything")};
+    return std::tuple{
+        field("cluster_axis", &Self::cluster_axis, "mesh axis whose devices take part: 0 the rows, 1 the columns"),
+        field("topology", &Self::topology, "Ring or Linear order of the devices"),
+        field("dtype", &Self::dtype, "element type on the wire; unset: x's"),
+        field("dim", &Self::dim, "dimension of x that is cut up on the way: -1"),
+        field("num_reduce_scatter_links", &Self::num_reduce_scatter_links, "chunks in flight in the first half"),
+        field("num_all_gather_links", &Self::num_all_gather_links, "chunks in flight in the second half"),
+        field("use_composite", &Self::use_composite, "reduce_scatter followed by all_gather, else one exchange of everything")};
   }
 };
 
@@ -47,8 +48,7 @@ struct AllGatherConfig {
     using Self = AllGatherConfig;
     return std::tuple{field("cluster_axis", &Self::cluster_axis, "mesh axis whose devices take part: 0 the rows, 1 the columns"),
                       field("topology", &Self::topology, "Ring or Linear order of the devices"),
-                      field("dim", &Self::dim, "dimension that grows: -1"),
-                      field("num_links", &Self::num_links, "chunks in flight")};
+                      field("dim", &Self::dim, "dimension that grows: -1"), field("num_links", &Self::num_links, "chunks in flight")};
   }
 };
 
@@ -84,10 +84,10 @@ struct AllToAllConfig {
 
   static constexpr auto fields() {
     using Self = AllToAllConfig;
-    return std::tuple{field("cluster_axis", &Self::cluster_axis, "mesh axis whose devices take part: 0 the rows, 1 the columns"),
-                      field("topology", &Self::topology, "Ring or Linear order of the devices"),
-                      field("in_dim", &Self::in_dim, "dimension that grows"), field("out_dim", &Self::out_dim, "dimension that is shared out"),
-                      field("num_links", &Self::num_links, "chunks in flight")};
+    return std::tuple{
+        field("cluster_axis", &Self::cluster_axis, "mesh axis whose devices take part: 0 the rows, 1 the columns"),
+        field("topology", &Self::topology, "Ring or Linear order of the devices"), field("in_dim", &Self::in_dim, "dimension that grows"),
+        field("out_dim", &Self::out_dim, "dimension that is shared out"), field("num_links", &Self::num_links, "chunks in flight")};
   }
 };
 

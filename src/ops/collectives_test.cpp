@@ -23,16 +23,22 @@ TEST(Collectives, AnAxisOfOneDeviceGivesTheInputAndALongerOneIsRefused) {
 }
 
 TEST(Collectives, RefuseConfigsThatCannotBe) {
-  EXPECT_THAT(message_of<ConfigError>([] { validate(AllReduceConfig{.cluster_axis = 2}, "ar"); }), HasSubstr("[ar.cluster_axis] 2 is no axis"));
-  EXPECT_THAT(message_of<ConfigError>([] { validate(AllReduceConfig{.dtype = DataType::uint8}, "ar"); }), HasSubstr("[ar.dtype] uint8 cannot be on the wire"));
-  EXPECT_THAT(message_of<ConfigError>([] { validate(AllReduceConfig{.num_all_gather_links = 0}, "ar"); }), HasSubstr("num_all_gather_links] 0 is out of range"));
+  EXPECT_THAT(message_of<ConfigError>([] { validate(AllReduceConfig{.cluster_axis = 2}, "ar"); }),
+              HasSubstr("[ar.cluster_axis] 2 is no axis"));
+  EXPECT_THAT(message_of<ConfigError>([] { validate(AllReduceConfig{.dtype = DataType::uint8}, "ar"); }),
+              HasSubstr("[ar.dtype] uint8 cannot be on the wire"));
+  EXPECT_THAT(message_of<ConfigError>([] { validate(AllReduceConfig{.num_all_gather_links = 0}, "ar"); }),
+              HasSubstr("num_all_gather_links] 0 is out of range"));
   EXPECT_THAT(message_of<ConfigError>([] { validate(AllGatherConfig{.dim = 0}, "ag"); }), HasSubstr("[ag.dim] 0"));
   EXPECT_THAT(message_of<ConfigError>([] { validate(ReduceScatterConfig{.num_links = 65}, "rs"); }), HasSubstr("num_links] 65"));
-  EXPECT_THAT(message_of<ConfigError>([] { validate(AllToAllConfig{.in_dim = -1, .out_dim = -1}, "aa"); }), HasSubstr("out_dim] -1 is in_dim as well"));
+  EXPECT_THAT(message_of<ConfigError>([] { validate(AllToAllConfig{.in_dim = -1, .out_dim = -1}, "aa"); }),
+              HasSubstr("out_dim] -1 is in_dim as well"));
   EXPECT_THAT(message_of<ConfigError>([] { validate(MeshPartitionConfig{.cluster_axis = -1}, "mp"); }), HasSubstr("cluster_axis] -1"));
   EXPECT_THAT(message_of<ConfigError>([] { validate(RouterConfig{.n_group = 8}, "r"); }), HasSubstr("[r.n_group] 8; greedy has no groups"));
-  EXPECT_THAT(message_of<ConfigError>([] { validate(RouterConfig{.topk_method = TopkMethod::noaux_tc, .topk_group = 2}, "r"); }), HasSubstr("[r.topk_group] 2 of one group"));
-  EXPECT_THAT(message_of<ConfigError>([] { validate(RouterConfig{.e_score_correction_bias = WeightSlot{}}, "r"); }), HasSubstr("greedy uses none"));
+  EXPECT_THAT(message_of<ConfigError>([] { validate(RouterConfig{.topk_method = TopkMethod::noaux_tc, .topk_group = 2}, "r"); }),
+              HasSubstr("[r.topk_group] 2 of one group"));
+  EXPECT_THAT(message_of<ConfigError>([] { validate(RouterConfig{.e_score_correction_bias = WeightSlot{}}, "r"); }),
+              HasSubstr("greedy uses none"));
 }
 
 }  // namespace

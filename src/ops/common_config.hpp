@@ -42,9 +42,10 @@ struct ComputeKernelConfig {
   bool fp32_dest_acc_en = true;  ///< false is refused: there is no other accumulator
 
   static constexpr auto fields() {
-    return std::tuple{field("math_fidelity", &ComputeKernelConfig::math_fidelity,
-                            "HiFi4: float32 products; HiFi2: bf16 x bf16; LoFi: int8 activations x block mantissas, block-float weights only"),
-                      field("fp32_dest_acc_en", &ComputeKernelConfig::fp32_dest_acc_en, "sums are float32; only true exists")};
+    return std::tuple{
+        field("math_fidelity", &ComputeKernelConfig::math_fidelity,
+              "HiFi4: float32 products; HiFi2: bf16 x bf16; LoFi: int8 activations x block mantissas, block-float weights only"),
+        field("fp32_dest_acc_en", &ComputeKernelConfig::fp32_dest_acc_en, "sums are float32; only true exists")};
   }
 };
 

@@ -29,13 +29,9 @@ TEST(Concat, PutsTheColumnsOfBBehindThoseOfA) {
 TEST(Concat, RefusesWhatCannotBeJoined) {
   Device device(1);
   const Tensor a = counting({2, 3}, device);
-  EXPECT_EQ(message_of<ShapeError>([&] {
-              concat(a, counting({3, 3}, device), {});
-            }),
+  EXPECT_EQ(message_of<ShapeError>([&] { concat(a, counting({3, 3}, device), {}); }),
             "[concat] a is [2, 3] float32 but b is [3, 3] float32; expected equal types and outer dimensions");
-  EXPECT_EQ(message_of<ShapeError>([&] {
-              concat(a, counting({2, 3}, device, DataType::bfloat16), {});
-            }),
+  EXPECT_EQ(message_of<ShapeError>([&] { concat(a, counting({2, 3}, device, DataType::bfloat16), {}); }),
             "[concat] a is [2, 3] float32 but b is [2, 3] bfloat16; expected equal types and outer dimensions");
   EXPECT_EQ(message_of<ConfigError>([&] { concat(a, a, {.dim = 0}); }), "[concat.dim] 0; only the last dimension is supported: -1");
   EXPECT_EQ(message_of<ShapeError>([&] { concat(a, Tensor::empty({}, DataType::float32, &device), {}); }),
@@ -47,9 +43,7 @@ TEST(SliceColumns, CopiesTheColumnsAsked) {
   EXPECT_THAT(to_float_vector(slice_columns(counting({2, 4}, device), 1, 3)), ElementsAre(1, 2, 5, 6));
   EXPECT_THAT(to_float_vector(slice_columns(counting({2, 1, 3}, device, DataType::bfloat16), 2, 3)), ElementsAre(2, 5));
   for (const auto& [begin, end] : {std::pair{-1, 2}, {2, 2}, {3, 1}, {0, 5}}) {
-    EXPECT_EQ(message_of<ShapeError>([&] {
-                slice_columns(counting({2, 4}, device), begin, end);
-              }),
+    EXPECT_EQ(message_of<ShapeError>([&] { slice_columns(counting({2, 4}, device), begin, end); }),
               fmt::format("[slice_columns] columns {} to {} of [2, 4] do not exist; expected 0 <= begin < end <= 4", begin, end));
   }
 }
@@ -73,9 +67,7 @@ TEST(TakeRows, RefusesRowsAndTensorsThatDoNotExist) {
   x.deallocate();
   EXPECT_EQ(message_of<ShapeError>([&] { take_rows(x, std::vector<std::int64_t>{0}); }),
             "[take_rows] the input is [3, 2] float32 ROW_MAJOR, deallocated; expected ROW_MAJOR rows of float32 or bfloat16");
-  EXPECT_EQ(message_of<ShapeError>([&] {
-              take_rows(Tensor::zeros({3, 2}, DataType::int32, &device), {});
-            }),
+  EXPECT_EQ(message_of<ShapeError>([&] { take_rows(Tensor::zeros({3, 2}, DataType::int32, &device), {}); }),
             "[take_rows] the input is [3, 2] int32 ROW_MAJOR; expected ROW_MAJOR rows of float32 or bfloat16");
 }
 

@@ -7,9 +7,9 @@ namespace meshseek {
 struct EmbeddingConfig {
   static constexpr std::string_view kOp = "Embedding";
 
-  WeightSlot weight = {};               ///< [vocab_size, hidden_size]
+  WeightSlot weight = {};              ///< [vocab_size, hidden_size]
   DataType dtype = DataType::float32;  ///< of the result
-  MemoryConfig memory_config = {};  ///< of the result
+  MemoryConfig memory_config = {};     ///< of the result
 
   static constexpr auto fields() {
     return std::tuple{field("weight", &EmbeddingConfig::weight, "the table"),

@@ -39,18 +39,14 @@ TEST(Embedding, CopiesRowsOfATableInAnyTypeAndLayout) {
 TEST(Embedding, NamesTheFirstIdBeyondTheTableAndItsPosition) {
   Device device(1);
   const EmbeddingConfig cfg = {.weight = weight_slot(random_values(8, 1), {4, 2})};
-  EXPECT_EQ(message_of([&] {
-              embedding(ids_of({3, 0, 4, 9}, device), cfg);
-            }),
+  EXPECT_EQ(message_of([&] { embedding(ids_of({3, 0, 4, 9}, device), cfg); }),
             "[embedding] token id 4 at position 2 is beyond the table of 4 rows; is this the tokenizer of the model?");
 }
 
 TEST(Embedding, RefusesIdsAndTablesOfOtherShapesAndTypes) {
   Device device(1);
   const EmbeddingConfig cfg = {.weight = weight_slot(random_values(8, 1), {4, 2})};
-  EXPECT_EQ(message_of<ShapeError>([&] {
-              embedding(ids_of({1, 2}, device).reshape({1, 2}), cfg);
-            }),
+  EXPECT_EQ(message_of<ShapeError>([&] { embedding(ids_of({1, 2}, device).reshape({1, 2}), cfg); }),
             "[embedding] ids are [1, 2] and the table [4, 2]; expected [T] and [vocab, hidden]");
   EXPECT_EQ(message_of<ShapeError>([&] { embedding(ids_of({1}, device), {}); }),
             "[embedding] ids are [1] and the table []; expected [T] and [vocab, hidden]");

@@ -8,7 +8,7 @@ namespace meshseek {
 
 /// The latent cache of one layer and one sequence: per token the normalised latent, then the rotated shared key. State, never serialised.
 struct LatentCache {
-  Tensor rows = {};               ///< [capacity, kv_lora_rank + qk_rope_head_dim], cfg.dtype of update_cache
+  Tensor rows = {};             ///< [capacity, kv_lora_rank + qk_rope_head_dim], cfg.dtype of update_cache
   std::int64_t num_tokens = 0;  ///< rows in use
   std::int64_t kv_lora_rank = 0;
 };

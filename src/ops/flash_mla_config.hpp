@@ -14,9 +14,9 @@ struct FlashMlaConfig {
   static constexpr std::string_view kOp = "FlashMla";
 
   MlaForm form = MlaForm::naive;
-  double scale = 0.0;  ///< softmax scale: qk_head_dim^-0.5, times g(factor, mscale_all_dim)^2 under YaRN
+  double scale = 0.0;                   ///< softmax scale: qk_head_dim^-0.5, times g(factor, mscale_all_dim)^2 under YaRN
   DataType dtype = DataType::bfloat16;  ///< of the result
-  MemoryConfig memory_config = {};  ///< of the result
+  MemoryConfig memory_config = {};      ///< of the result
 
   static constexpr auto fields() {
     return std::tuple{field("form", &FlashMlaConfig::form, "naive (expanded keys and values) or absorbed (latent)"),

@@ -230,7 +230,9 @@ TEST(FlashMla, LogsItsForm) {
   Device device(1);
   const Problem p = make_problem(kShapes[0]);
   std::vector<std::string> log;
-  device.set_observer([&](const OpRecord& record) { log.push_back(std::string(record.op) + ": " + record.detail + (record.state.empty() ? "" : " " + record.state)); });
+  device.set_observer([&](const OpRecord& record) {
+    log.push_back(std::string(record.op) + ": " + record.detail + (record.state.empty() ? "" : " " + record.state));
+  });
   run_naive(p, 0, 1, device);
   run_absorbed(p, 0, 1, device);
   EXPECT_THAT(log, ::testing::ElementsAre("update_cache: c_kv [1, 32] at 0", "flash_mla_prefill: naive q [1, 1, 32] context 1",
@@ -249,20 +251,15 @@ TEST(FlashMla, RefusesTheOtherFormAndShapesThatDoNotFit) {
             "[flash_mla_prefill] the config asks for the absorbed form; expected naive");
   EXPECT_EQ(message_of<ConfigError>([&] { flash_mla_decode(q, q, cache, {.form = MlaForm::naive}); }),
             "[flash_mla_decode] the config asks for the naive form; expected absorbed");
-  EXPECT_EQ(message_of<ShapeError>([&] {
-              flash_mla_prefill(q, random_activation({2, 2, 4}, 1, device), v, cache, {});
-            }),
+  EXPECT_EQ(message_of<ShapeError>([&] { flash_mla_prefill(q, random_activation({2, 2, 4}, 1, device), v, cache, {}); }),
             "[flash_mla_prefill] q is [2, 2, 6], k_nope [2, 2, 4], v [3, 2, 5] with 3 cached tokens and rope dimension 2; expected [T, n, "
             "dn + dr], "
             "[S, n, dn], [S, n, dv]");
-  EXPECT_EQ(message_of<ShapeError>([&] {
-              flash_mla_decode(random_activation({2, 2, 7}, 1, device), q, cache, {.form = MlaForm::absorbed});
-            }),
-            "[flash_mla_decode] q_latent is [2, 2, 7] and q [2, 2, 6] with 3 cached tokens of 6 + 2 values; expected [T, n, 6] and [T, n, "
-            "dn + 2]");
-  EXPECT_EQ(message_of<ShapeError>([&] {
-              flash_mla_prefill(random_activation({4, 2, 6}, 1, device), k, v, cache, {});
-            }),
+  EXPECT_EQ(
+      message_of<ShapeError>([&] { flash_mla_decode(random_activation({2, 2, 7}, 1, device), q, cache, {.form = MlaForm::absorbed}); }),
+      "[flash_mla_decode] q_latent is [2, 2, 7] and q [2, 2, 6] with 3 cached tokens of 6 + 2 values; expected [T, n, 6] and [T, n, "
+      "dn + 2]");
+  EXPECT_EQ(message_of<ShapeError>([&] { flash_mla_prefill(random_activation({4, 2, 6}, 1, device), k, v, cache, {}); }),
             "[flash_mla_prefill] 4 queries but the cache [6, 8] holds 3 tokens of rank 6; expected update_cache() first");
 }
 

@@ -51,23 +51,20 @@ TEST(LatentCache, RefusesMoreTokensThanItHoldsAndKeepsWhatItHas) {
 TEST(LatentCache, RefusesShapesAndTypesOfAnotherModel) {
   Device device(1);
   LatentCache cache = empty_cache(3, DataType::bfloat16, device);
-  EXPECT_EQ(message_of<ShapeError>([&] {
-              update_cache(cache, random_activation({1, 3}, 1, device), random_activation({1, 1, 1}, 1, device), {});
-            }),
+  EXPECT_EQ(message_of<ShapeError>(
+                [&] { update_cache(cache, random_activation({1, 3}, 1, device), random_activation({1, 1, 1}, 1, device), {}); }),
             "[update_cache] c_kv is [1, 3] and k_rope [1, 1, 1]; the cache holds 2 + 1 values a token");
-  EXPECT_EQ(message_of<ShapeError>([&] {
-              update_cache(cache, random_activation({1, 2}, 1, device), random_activation({1, 1, 2}, 1, device), {});
-            }),
+  EXPECT_EQ(message_of<ShapeError>(
+                [&] { update_cache(cache, random_activation({1, 2}, 1, device), random_activation({1, 1, 2}, 1, device), {}); }),
             "[update_cache] c_kv is [1, 2] and k_rope [1, 1, 2]; the cache holds 2 + 1 values a token");
-  EXPECT_EQ(
-      message_of<ConfigError>([&] {
-        update_cache(cache, random_activation({1, 2}, 1, device), random_activation({1, 1, 1}, 1, device), {.dtype = DataType::float32});
-      }),
-      "[update_cache] the config says float32 but the cache is bfloat16; prefill and decode configs must agree");
-  LatentCache none;
-  EXPECT_EQ(message_of<ShapeError>([&] {
-              update_cache(none, random_activation({1, 2}, 1, device), random_activation({1, 1, 1}, 1, device), {});
+  EXPECT_EQ(message_of<ConfigError>([&] {
+              update_cache(cache, random_activation({1, 2}, 1, device), random_activation({1, 1, 1}, 1, device),
+                           {.dtype = DataType::float32});
             }),
+            "[update_cache] the config says float32 but the cache is bfloat16; prefill and decode configs must agree");
+  LatentCache none;
+  EXPECT_EQ(message_of<ShapeError>(
+                [&] { update_cache(none, random_activation({1, 2}, 1, device), random_activation({1, 1, 1}, 1, device), {}); }),
             "[update_cache] the cache is []; expected [capacity, values]");
 }
 

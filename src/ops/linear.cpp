@@ -9,8 +9,8 @@
 #include "ops/cpu/matmul.hpp"
 #include "ops/matmul_plan.hpp"
 #include "ops/memory.hpp"
-#include "ops/validate.hpp"
 #include "ops/operator_log.hpp"
+#include "ops/validate.hpp"
 
 namespace meshseek {
 namespace {
@@ -48,7 +48,8 @@ Tensor multiply(const Tensor& x, const LinearConfig& cfg, std::span<const cpu::R
     num_rows += group.count;
     most_rows = std::max(most_rows, group.count);
   }
-  MatmulSizes sizes = {.m = num_rows, .k = in_features(cfg), .n = out_features(cfg), .num_matrices = static_cast<std::int64_t>(groups.size())};
+  MatmulSizes sizes = {
+      .m = num_rows, .k = in_features(cfg), .n = out_features(cfg), .num_matrices = static_cast<std::int64_t>(groups.size())};
   const MatmulProgramConfig program = resolve_program(cfg, sizes, device.description());
   sizes.m = most_rows;
   const MatmulPlan plan = make_matmul_plan(program, sizes, op);

@@ -15,32 +15,22 @@ LinearConfig config(const Shape& shape, DataType dtype = DataType::float32, Layo
 TEST(LinearErrors, NameBothShapesWhenTheInnerDimensionsDiffer) {
   Device device(1);
   EXPECT_EQ(
-      message_of<ShapeError>([&] {
-        linear(random_activation({2, 7}, 1, device), config({4, 8}));
-      }),
+      message_of<ShapeError>([&] { linear(random_activation({2, 7}, 1, device), config({4, 8})); }),
       "[linear] x is [2, 7] but the weight is [4, 8] (transpose_b true): their inner dimensions must agree; is this the right store?");
   LinearConfig plain = config({4, 8});
   plain.transpose_b = false;
   EXPECT_EQ(
-      message_of<ShapeError>([&] {
-        linear(random_activation({2, 8}, 1, device), plain);
-      }),
+      message_of<ShapeError>([&] { linear(random_activation({2, 8}, 1, device), plain); }),
       "[linear] x is [2, 8] but the weight is [4, 8] (transpose_b false): their inner dimensions must agree; is this the right store?");
 }
 
 TEST(LinearErrors, RefuseRanksAndHeadsThatDoNotFit) {
   Device device(1);
-  EXPECT_EQ(message_of<ShapeError>([&] {
-              linear(random_activation({2, 3, 8}, 1, device), config({4, 8}));
-            }),
+  EXPECT_EQ(message_of<ShapeError>([&] { linear(random_activation({2, 3, 8}, 1, device), config({4, 8})); }),
             "[linear] x is [2, 3, 8] but the weight is [4, 8]; expected x [T, in]");
-  EXPECT_EQ(message_of<ShapeError>([&] {
-              linear(random_activation({2, 2, 8}, 1, device), config({3, 4, 8}));
-            }),
+  EXPECT_EQ(message_of<ShapeError>([&] { linear(random_activation({2, 2, 8}, 1, device), config({3, 4, 8})); }),
             "[linear] x is [2, 2, 8] but the weight is [3, 4, 8]; expected x [T, heads, in] or [T, 1, in]");
-  EXPECT_EQ(message_of<ShapeError>([&] {
-              linear(random_activation({2, 8}, 1, device), config({3, 4, 8}));
-            }),
+  EXPECT_EQ(message_of<ShapeError>([&] { linear(random_activation({2, 8}, 1, device), config({3, 4, 8})); }),
             "[linear] x is [2, 8] but the weight is [3, 4, 8]; expected x [T, heads, in] or [T, 1, in]");
 }
 
@@ -48,9 +38,7 @@ TEST(LinearErrors, RefuseLoFiWithoutBlockFloat) {
   Device device(1);
   LinearConfig cfg = config({4, 8}, DataType::bfloat16);
   cfg.compute_kernel_config.math_fidelity = MathFidelity::LoFi;
-  EXPECT_EQ(message_of<ConfigError>([&] {
-              linear(random_activation({2, 8}, 1, device), cfg);
-            }),
+  EXPECT_EQ(message_of<ConfigError>([&] { linear(random_activation({2, 8}, 1, device), cfg); }),
             "[linear.compute_kernel_config.math_fidelity] LoFi needs a bfloat8_b or bfloat4_b weight but it is bfloat16; set HiFi2");
 }
 
@@ -58,9 +46,7 @@ TEST(LinearErrors, RefuseABiasOfAnotherLength) {
   Device device(1);
   LinearConfig cfg = config({4, 8});
   cfg.bias = weight_slot(random_values(5, 1), {5});
-  EXPECT_EQ(message_of<ShapeError>([&] {
-              linear(random_activation({2, 8}, 1, device), cfg);
-            }),
+  EXPECT_EQ(message_of<ShapeError>([&] { linear(random_activation({2, 8}, 1, device), cfg); }),
             "[linear] the bias is [5] but the weight is [4, 8]; expected one value per output");
 }
 
@@ -78,13 +64,9 @@ TEST(LinearErrors, RefuseWeightsThatAreNotLoadedOrNoFloats) {
 TEST(LinearErrors, RefuseActivationsThatCannotBeRead) {
   Device device(1);
   const LinearConfig cfg = config({4, 8});
-  EXPECT_EQ(message_of<ShapeError>([&] {
-              linear(Tensor::zeros({2, 8}, DataType::float32), cfg);
-            }),
+  EXPECT_EQ(message_of<ShapeError>([&] { linear(Tensor::zeros({2, 8}, DataType::float32), cfg); }),
             "[linear] the input [2, 8] belongs to no device; expected an activation");
-  EXPECT_EQ(message_of<ShapeError>([&] {
-              linear(Tensor::zeros({2, 8}, DataType::int32, &device), cfg);
-            }),
+  EXPECT_EQ(message_of<ShapeError>([&] { linear(Tensor::zeros({2, 8}, DataType::int32, &device), cfg); }),
             "[ops] an activation [2, 8] is int32; expected float32 or bfloat16");
   Tensor freed = random_activation({2, 8}, 1, device);
   freed.deallocate();
@@ -103,9 +85,7 @@ TEST(LinearErrors, RefuseOffsetsThatDoNotCoverTheRows) {
               "[grouped_linear] x is [6, 8], the weight [2, 4, 8], and there are " + std::to_string(offsets.size()) +
                   " offsets; expected [R, in], [E, out, in] and E + 1 from 0 to R");
   }
-  EXPECT_EQ(message_of<ShapeError>([&] {
-              grouped_linear(x, std::vector<std::int64_t>{0, 8, 6}, cfg);
-            }),
+  EXPECT_EQ(message_of<ShapeError>([&] { grouped_linear(x, std::vector<std::int64_t>{0, 8, 6}, cfg); }),
             "[grouped_linear] the offsets descend from 8 to 6; expected ascending row numbers");
 }
 

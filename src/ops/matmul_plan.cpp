@@ -57,17 +57,19 @@ MatmulPlan plan_of(const Program& program, const MatmulSizes& sizes) {
 MatmulPlan make_matmul_plan(const MatmulProgramConfig& program, const MatmulSizes& sizes, std::string_view op) {
   const MatmulPlan plan = std::visit([&](const auto& chosen) { return plan_of(chosen, sizes); }, program);
   if (plan.row_cores * plan.rows_per_core < sizes.m) {
-    throw ShapeError(fmt::format("[{}] x has {} rows but the program config takes {} (per_core_M {} on {} cores); raise per_core_M or set program_rule",
-                                 op, sizes.m, plan.row_cores * plan.rows_per_core, plan.rows_per_core / kTile, plan.row_cores));
+    throw ShapeError(
+        fmt::format("[{}] x has {} rows but the program config takes {} (per_core_M {} on {} cores); raise per_core_M or set program_rule",
+                    op, sizes.m, plan.row_cores * plan.rows_per_core, plan.rows_per_core / kTile, plan.row_cores));
   }
   const bool deals_pieces = sizes.num_matrices > 1;
   if (deals_pieces && plan.row_cores > 1) {
-    throw ConfigError(fmt::format("[{}] mcast_in0 false splits the rows of one matrix, but the weight is a stack of {}; set mcast_in0 true", op,
-                                  sizes.num_matrices));
+    throw ConfigError(fmt::format("[{}] mcast_in0 false splits the rows of one matrix, but the weight is a stack of {}; set mcast_in0 true",
+                                  op, sizes.num_matrices));
   }
   if (!deals_pieces && plan.col_cores * plan.cols_per_core < sizes.n) {
-    throw ShapeError(fmt::format("[{}] the weight has {} outputs but the program config takes {} (per_core_N {} on {} cores); raise per_core_N", op,
-                                 sizes.n, plan.col_cores * plan.cols_per_core, plan.cols_per_core / kTile, plan.col_cores));
+    throw ShapeError(
+        fmt::format("[{}] the weight has {} outputs but the program config takes {} (per_core_N {} on {} cores); raise per_core_N", op,
+                    sizes.n, plan.col_cores * plan.cols_per_core, plan.cols_per_core / kTile, plan.col_cores));
   }
   return plan;
 }

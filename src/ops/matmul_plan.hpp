@@ -11,9 +11,9 @@ namespace meshseek {
 
 /// Sizes in elements. Core c computes rows [row_core * rows_per_core, ..) and columns [col_core * cols_per_core, ..) of the result.
 struct MatmulPlan {
-  std::int64_t row_cores = 1;      ///< shares of the rows of x
-  std::int64_t col_cores = 1;      ///< shares of the outputs
-  bool cores_by_column = false;    ///< core = col_core * row_cores + row_core instead of row_core * col_cores + col_core
+  std::int64_t row_cores = 1;    ///< shares of the rows of x
+  std::int64_t col_cores = 1;    ///< shares of the outputs
+  bool cores_by_column = false;  ///< core = col_core * row_cores + row_core instead of row_core * col_cores + col_core
   std::int64_t rows_per_core = 0;
   std::int64_t cols_per_core = 0;  ///< stacks: columns of one piece of work
   std::int64_t k_block = 0;        ///< values of K decoded and multiplied at once

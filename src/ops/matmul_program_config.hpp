@@ -26,7 +26,8 @@ struct MatmulMultiCoreReuseMultiCast1DProgramConfig {
   std::optional<UnaryOpType> fused_activation = {};
   bool mcast_in0 = true;
 
-  friend bool operator==(const MatmulMultiCoreReuseMultiCast1DProgramConfig&, const MatmulMultiCoreReuseMultiCast1DProgramConfig&) = default;
+  friend bool operator==(const MatmulMultiCoreReuseMultiCast1DProgramConfig&,
+                         const MatmulMultiCoreReuseMultiCast1DProgramConfig&) = default;
   static constexpr auto fields() {
     using Self = MatmulMultiCoreReuseMultiCast1DProgramConfig;
     return std::tuple{field("compute_with_storage_grid_size", &Self::compute_with_storage_grid_size, "cores: x times y shares of the work"),
@@ -56,14 +57,15 @@ struct MatmulMultiCoreReuseMultiCastProgramConfig {
   friend bool operator==(const MatmulMultiCoreReuseMultiCastProgramConfig&, const MatmulMultiCoreReuseMultiCastProgramConfig&) = default;
   static constexpr auto fields() {
     using Self = MatmulMultiCoreReuseMultiCastProgramConfig;
-    return std::tuple{field("compute_with_storage_grid_size", &Self::compute_with_storage_grid_size, "cores: x splits the outputs, y the rows of x"),
-                      field("in0_block_w", &Self::in0_block_w, "tiles of K decoded and multiplied at once"),
-                      field("out_subblock_h", &Self::out_subblock_h, "tiles of rows of x multiplied with one decoded slab at once"),
-                      field("out_subblock_w", &Self::out_subblock_w, "tiles of outputs in one decoded slab"),
-                      field("per_core_M", &Self::per_core_M, "tiles of rows of x for each core"),
-                      field("per_core_N", &Self::per_core_N, "tiles of outputs for each core"),
-                      field("transpose_mcast", &Self::transpose_mcast, "the grid's y splits the outputs, x the rows of x"),
-                      field("fused_activation", &Self::fused_activation, "applied to the result")};
+    return std::tuple{
+        field("compute_with_storage_grid_size", &Self::compute_with_storage_grid_size, "cores: x splits the outputs, y the rows of x"),
+        field("in0_block_w", &Self::in0_block_w, "tiles of K decoded and multiplied at once"),
+        field("out_subblock_h", &Self::out_subblock_h, "tiles of rows of x multiplied with one decoded slab at once"),
+        field("out_subblock_w", &Self::out_subblock_w, "tiles of outputs in one decoded slab"),
+        field("per_core_M", &Self::per_core_M, "tiles of rows of x for each core"),
+        field("per_core_N", &Self::per_core_N, "tiles of outputs for each core"),
+        field("transpose_mcast", &Self::transpose_mcast, "the grid's y splits the outputs, x the rows of x"),
+        field("fused_activation", &Self::fused_activation, "applied to the result")};
   }
 };
 
@@ -105,7 +107,8 @@ struct MatmulProgramRule {
                       field("in0_block_w", &Self::in0_block_w, "of the program, at most"),
                       field("out_subblock_h", &Self::out_subblock_h, "of the program, at most"),
                       field("out_subblock_w", &Self::out_subblock_w, "of the program, at most"),
-                      field("products_per_core", &Self::products_per_core, "multiplications that make another core worth waking; decoding a weight counts as eight")};
+                      field("products_per_core", &Self::products_per_core,
+                            "multiplications that make another core worth waking; decoding a weight counts as eight")};
   }
 };
 
@@ -129,7 +132,8 @@ inline std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 
 inline constexpr std::int64_t kDecodeRows = 8;
 
 /// Cores of `available` that m rows times a k x n weight are worth.
-inline std::int64_t worthwhile_cores(std::int64_t m, std::int64_t k, std::int64_t n, std::int64_t products_per_core, std::int64_t available) {
+inline std::int64_t worthwhile_cores(std::int64_t m, std::int64_t k, std::int64_t n, std::int64_t products_per_core,
+                                     std::int64_t available) {
   const double products = static_cast<double>(m + kDecodeRows) * static_cast<double>(k) * static_cast<double>(n);
   const double worth = products / static_cast<double>(products_per_core);
   return worth >= static_cast<double>(available) ? available : std::max<std::int64_t>(1, static_cast<std::int64_t>(worth));

@@ -91,7 +91,8 @@ TEST(MatmulProgram, IsValidForEveryKindOfSize) {
         cfg.program_config = matmul_program(*cfg.program_rule, {.m = m, .k = k, .n = n});
         cfg.program_rule.reset();
         EXPECT_NO_THROW(validate(cfg, "w")) << m << " " << k << " " << n;
-        EXPECT_NO_THROW(validate(decode_linear_config({n, k}, MathFidelity::LoFi, {.num_cores = 12, .l2_bytes = 1 << 20}), "w")) << k << " " << n;
+        EXPECT_NO_THROW(validate(decode_linear_config({n, k}, MathFidelity::LoFi, {.num_cores = 12, .l2_bytes = 1 << 20}), "w"))
+            << k << " " << n;
       }
     }
   }
@@ -107,7 +108,8 @@ TEST(DecodeLinearConfig, ShardsTheResultOverTheCoresThatStreamTheWeight) {
 }
 
 TEST(DecodeLinearConfig, KeepsResultsThatAreTooLargeInMainMemory) {
-  EXPECT_EQ(decode_linear_config({129280, 64}, MathFidelity::LoFi, {.num_cores = 1, .l2_bytes = 1 << 20}).memory_config.buffer_type, BufferType::DRAM);
+  EXPECT_EQ(decode_linear_config({129280, 64}, MathFidelity::LoFi, {.num_cores = 1, .l2_bytes = 1 << 20}).memory_config.buffer_type,
+            BufferType::DRAM);
 }
 
 }  // namespace

@@ -20,14 +20,17 @@ CoreCoord block_grid(const ShardSpec& spec) {
 /// Without a shard spec: even pieces, one for each thread, whole tiles of columns.
 void share_out(ShardPlan& plan, std::int64_t cores) {
   switch (plan.memory_layout) {
-    case TensorMemoryLayout::WIDTH_SHARDED: plan.col_cores = cores; break;
+    case TensorMemoryLayout::WIDTH_SHARDED:
+      plan.col_cores = cores;
+      break;
     case TensorMemoryLayout::BLOCK_SHARDED: {
       const CoreCoord grid = find_prefill_grid(std::max<std::int64_t>(1, plan.rows), matmul_program_config::tiles(plan.cols), cores);
       plan.row_cores = grid.y;
       plan.col_cores = grid.x;
       break;
     }
-    default: plan.row_cores = cores;
+    default:
+      plan.row_cores = cores;
   }
   plan.rows_per_core = ceil_div(plan.rows, plan.row_cores);
   plan.cols_per_core = plan.col_cores == 1 ? plan.cols : round_up(ceil_div(plan.cols, plan.col_cores), kTileSize);
@@ -36,13 +39,16 @@ void share_out(ShardPlan& plan, std::int64_t cores) {
 void apply_spec(ShardPlan& plan, const ShardSpec& spec) {
   const std::int64_t cores = num_cores(spec.grid);
   switch (plan.memory_layout) {
-    case TensorMemoryLayout::WIDTH_SHARDED: plan.col_cores = cores; break;
+    case TensorMemoryLayout::WIDTH_SHARDED:
+      plan.col_cores = cores;
+      break;
     case TensorMemoryLayout::BLOCK_SHARDED:
       plan.col_cores = block_grid(spec).x;
       plan.row_cores = block_grid(spec).y;
       plan.cores_by_column = spec.orientation == ShardOrientation::COL_MAJOR;
       break;
-    default: plan.row_cores = cores;
+    default:
+      plan.row_cores = cores;
   }
   plan.rows_per_core = spec.shape[0];
   plan.cols_per_core = spec.shape[1];
@@ -50,8 +56,9 @@ void apply_spec(ShardPlan& plan, const ShardSpec& spec) {
 
 void check_field(std::int64_t given, std::int64_t expected, std::string_view what, std::string_view op) {
   if (given == expected) return;
-  throw ConfigError(fmt::format("[{}] memory_config.shard_spec has {} {} but the program config has {}; the shards of a product are those of its program",
-                                op, what, given, expected));
+  throw ConfigError(
+      fmt::format("[{}] memory_config.shard_spec has {} {} but the program config has {}; the shards of a product are those of its program",
+                  op, what, given, expected));
 }
 
 std::string_view layout_of(const MatmulPlan& plan) {
@@ -75,7 +82,8 @@ Tensor make_result(Shape shape, DataType dtype, const MemoryConfig& memory_confi
   return Tensor::in_memory(std::move(memory), std::move(shape), dtype, &device);
 }
 
-ShardPlan make_shard_plan(const MemoryConfig& memory_config, std::int64_t rows, std::int64_t cols, const Device& device, std::string_view op) {
+ShardPlan make_shard_plan(const MemoryConfig& memory_config, std::int64_t rows, std::int64_t cols, const Device& device,
+                          std::string_view op) {
   ShardPlan plan = {.memory_layout = memory_config.memory_layout, .rows = rows, .cols = cols};
   if (plan.memory_layout == TensorMemoryLayout::INTERLEAVED || !memory_config.shard_spec) {
     share_out(plan, device.description().num_cores);
@@ -83,8 +91,8 @@ ShardPlan make_shard_plan(const MemoryConfig& memory_config, std::int64_t rows, 
   }
   apply_spec(plan, *memory_config.shard_spec);
   if (plan.row_cores * plan.rows_per_core < rows || plan.col_cores * plan.cols_per_core < cols) {
-    throw ShapeError(fmt::format("[{}] the result is {} x {} but {} x {} shards of {} x {} cover less; enlarge memory_config.shard_spec", op, rows,
-                                 cols, plan.row_cores, plan.col_cores, plan.rows_per_core, plan.cols_per_core));
+    throw ShapeError(fmt::format("[{}] the result is {} x {} but {} x {} shards of {} x {} cover less; enlarge memory_config.shard_spec",
+                                 op, rows, cols, plan.row_cores, plan.col_cores, plan.rows_per_core, plan.cols_per_core));
   }
   return plan;
 }
@@ -132,7 +140,8 @@ std::string to_string(const MemoryConfig& memory_config) {
   std::string text(enum_name(memory_config.buffer_type));
   if (memory_config.memory_layout == TensorMemoryLayout::INTERLEAVED) return text;
   text += fmt::format(" {}", enum_name(memory_config.memory_layout));
-  if (const auto& spec = memory_config.shard_spec) text += fmt::format(" {} cores [{}, {}]", num_cores(spec->grid), spec->shape[0], spec->shape[1]);
+  if (const auto& spec = memory_config.shard_spec)
+    text += fmt::format(" {} cores [{}, {}]", num_cores(spec->grid), spec->shape[0], spec->shape[1]);
   return text;
 }
 

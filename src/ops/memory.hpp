@@ -36,7 +36,8 @@ struct Piece {
 };
 
 /// \throws ShapeError when the shards do not cover the matrix
-ShardPlan make_shard_plan(const MemoryConfig& memory_config, std::int64_t rows, std::int64_t cols, const Device& device, std::string_view op);
+ShardPlan make_shard_plan(const MemoryConfig& memory_config, std::int64_t rows, std::int64_t cols, const Device& device,
+                          std::string_view op);
 
 /// Calls body(piece) for each core's piece that is not empty, neighbouring cores on one thread; INTERLEAVED: for even runs of rows, at least `grain` each.
 void for_each_piece(const ShardPlan& plan, ThreadTeam& team, std::size_t grain, const std::function<void(const Piece&)>& body);

@@ -15,9 +15,8 @@
 namespace meshseek {
 
 Dispatched moe_dispatch(const Tensor& x, const Routing& routing, std::int64_t num_experts, const MoeDispatchConfig& cfg) {
-  const RecordedCall call(x, "moe_dispatch", cfg, [&](CallValues& in) {
-    in.add("x", x).add("indices", routing.indices).add("num_experts", num_experts);
-  });
+  const RecordedCall call(x, "moe_dispatch", cfg,
+                          [&](CallValues& in) { in.add("x", x).add("indices", routing.indices).add("num_experts", num_experts); });
   log_operator(
       device_of(x, "moe_dispatch"), "moe_dispatch", [&] { return fmt::format("x {} to {} experts", to_string(x.shape()), num_experts); },
       [&] { return fmt::format("result in {}", to_string(cfg.memory_config)); });
@@ -51,9 +50,8 @@ Dispatched moe_dispatch(const Tensor& x, const Routing& routing, std::int64_t nu
 }
 
 Tensor moe_combine(const Tensor& rows, const Dispatched& dispatched, const Routing& routing, const MoeCombineConfig& cfg) {
-  const RecordedCall call(rows, "moe_combine", cfg, [&](CallValues& in) {
-    in.add("rows", rows).add("slots", dispatched.slots).add("weights", routing.weights);
-  });
+  const RecordedCall call(rows, "moe_combine", cfg,
+                          [&](CallValues& in) { in.add("rows", rows).add("slots", dispatched.slots).add("weights", routing.weights); });
   Device& device = device_of(rows, "moe_combine");
   validate(cfg, "moe_combine");
   const std::int64_t num_tokens = routing.weights.dim(0);

@@ -61,23 +61,15 @@ TEST(MoeDispatch, RefusesExpertsAndShapesThatDoNotExist) {
   Device device(1);
   const Tensor x = random_activation({2, 4}, 1, device);
   const std::vector<float> weights(2, 1.0F);
-  EXPECT_EQ(message_of([&] {
-              moe_dispatch(x, routing_of({0, 5}, weights, 1, device), 5, {});
-            }),
+  EXPECT_EQ(message_of([&] { moe_dispatch(x, routing_of({0, 5}, weights, 1, device), 5, {}); }),
             "[moe_dispatch] expert 5 does not exist; expected 0 to 4");
-  EXPECT_EQ(message_of([&] {
-              moe_dispatch(x, routing_of({0, -1}, weights, 1, device), 5, {});
-            }),
+  EXPECT_EQ(message_of([&] { moe_dispatch(x, routing_of({0, -1}, weights, 1, device), 5, {}); }),
             "[moe_dispatch] expert -1 does not exist; expected 0 to 4");
-  EXPECT_EQ(message_of<ShapeError>([&] {
-              moe_dispatch(x, routing_of({0, 1}, weights, 2, device), 5, {});
-            }),
+  EXPECT_EQ(message_of<ShapeError>([&] { moe_dispatch(x, routing_of({0, 1}, weights, 2, device), 5, {}); }),
             "[moe_dispatch] x is [2, 4] but the routing [1, 2]; expected one row of experts for each token");
   const Routing routing = routing_of({0, 1}, weights, 1, device);
   const Dispatched dispatched = moe_dispatch(x, routing, 5, {});
-  EXPECT_EQ(message_of<ShapeError>([&] {
-              moe_combine(random_activation({3, 4}, 1, device), dispatched, routing, {});
-            }),
+  EXPECT_EQ(message_of<ShapeError>([&] { moe_combine(random_activation({3, 4}, 1, device), dispatched, routing, {}); }),
             "[moe_combine] rows are [3, 4] but the routing [2, 1]; expected tokens times experts a token");
 }
 

@@ -10,7 +10,8 @@ namespace meshseek {
 
 /// The device of an operator's input. \throws ShapeError when the tensor belongs to none.
 inline Device& device_of(const Tensor& x, std::string_view op) {
-  if (x.device() == nullptr) throw ShapeError(fmt::format("[{}] the input {} belongs to no device; expected an activation", op, to_string(x.shape())));
+  if (x.device() == nullptr)
+    throw ShapeError(fmt::format("[{}] the input {} belongs to no device; expected an activation", op, to_string(x.shape())));
   return *x.device();
 }
 

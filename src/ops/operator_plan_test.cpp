@@ -74,15 +74,21 @@ class PlannedLinear : public ::testing::Test {
 };
 
 TEST_F(PlannedLinear, EachFieldOfThe1DProgramChangesThePlanOnly) {
-  const OneD base = {.compute_with_storage_grid_size = {3, 1}, .in0_block_w = 7, .out_subblock_h = 1, .out_subblock_w = 1, .per_core_M = 3, .per_core_N = 2};
+  const OneD base = {.compute_with_storage_grid_size = {3, 1},
+                     .in0_block_w = 7,
+                     .out_subblock_h = 1,
+                     .out_subblock_w = 1,
+                     .per_core_M = 3,
+                     .per_core_N = 2};
   const auto with = [&](const auto& change) {
     OneD program = base;
     change(program);
     return MatmulProgramConfig(program);
   };
   expect_distinct({base, with([](OneD& p) { p.compute_with_storage_grid_size = {2, 2}; }), with([](OneD& p) { p.in0_block_w = 2; }),
-                   with([](OneD& p) { p.out_subblock_h = 3; }), with([](OneD& p) { p.out_subblock_w = 2; }), with([](OneD& p) { p.per_core_M = 4; }),
-                   with([](OneD& p) { p.per_core_N = 5; }), with([](OneD& p) { p.mcast_in0 = false, p.per_core_N = 5, p.per_core_M = 1; })});
+                   with([](OneD& p) { p.out_subblock_h = 3; }), with([](OneD& p) { p.out_subblock_w = 2; }),
+                   with([](OneD& p) { p.per_core_M = 4; }), with([](OneD& p) { p.per_core_N = 5; }),
+                   with([](OneD& p) { p.mcast_in0 = false, p.per_core_N = 5, p.per_core_M = 1; })});
 }
 
 TEST_F(PlannedLinear, EachFieldOfThe2DProgramChangesThePlanOnly) {
@@ -99,8 +105,9 @@ TEST_F(PlannedLinear, EachFieldOfThe2DProgramChangesThePlanOnly) {
 }
 
 TEST_F(PlannedLinear, EachFieldOfTheDramShardedProgramChangesThePlanOnly) {
-  expect_distinct({DramSharded{.in0_block_w = 7, .per_core_M = 3, .per_core_N = 2}, DramSharded{.in0_block_w = 3, .per_core_M = 3, .per_core_N = 2},
-                   DramSharded{.in0_block_w = 7, .per_core_M = 4, .per_core_N = 2}, DramSharded{.in0_block_w = 7, .per_core_M = 3, .per_core_N = 1}});
+  expect_distinct(
+      {DramSharded{.in0_block_w = 7, .per_core_M = 3, .per_core_N = 2}, DramSharded{.in0_block_w = 3, .per_core_M = 3, .per_core_N = 2},
+       DramSharded{.in0_block_w = 7, .per_core_M = 4, .per_core_N = 2}, DramSharded{.in0_block_w = 7, .per_core_M = 3, .per_core_N = 1}});
 }
 
 TEST_F(PlannedLinear, EveryProgramWorksForEveryFidelityAndBothOrientations) {
@@ -112,7 +119,12 @@ TEST_F(PlannedLinear, EveryProgramWorksForEveryFidelityAndBothOrientations) {
       cfg.compute_kernel_config.math_fidelity = fidelity;
       const std::vector<float> expected = run(cfg).y;
       for (const MatmulProgramConfig& program : std::vector<MatmulProgramConfig>{
-               OneD{.compute_with_storage_grid_size = {2, 1}, .in0_block_w = 2, .out_subblock_h = 2, .out_subblock_w = 3, .per_core_M = 3, .per_core_N = 3},
+               OneD{.compute_with_storage_grid_size = {2, 1},
+                    .in0_block_w = 2,
+                    .out_subblock_h = 2,
+                    .out_subblock_w = 3,
+                    .per_core_M = 3,
+                    .per_core_N = 3},
                TwoD{.compute_with_storage_grid_size = {5, 3}, .in0_block_w = 3, .per_core_M = 1, .per_core_N = 1},
                DramSharded{.in0_block_w = 1, .per_core_M = 3, .per_core_N = 4}}) {
         cfg.program_config = program;
@@ -146,11 +158,15 @@ TEST_F(PlannedLinear, L1ResultsTakeNoMainMemoryAndAreRecycled) {
   const std::int64_t before = device_.dram_bytes_allocated();
   run(cfg_);
   EXPECT_EQ(device_.dram_bytes_allocated() - before, kTokens * kOut * 4);
+  LinearConfig half = cfg_;
+  half.dtype = DataType::bfloat16;
+  run(half);
+  EXPECT_EQ(device_.dram_bytes_allocated() - before, kTokens * kOut * (4 + 2));
   cfg_.memory_config = L1_MEMORY_CONFIG;
   const void* first = linear(activation(x_, {kTokens, kIn}, device_), cfg_).bytes().data();
   const void* second = linear(activation(x_, {kTokens, kIn}, device_), cfg_).bytes().data();
   EXPECT_EQ(first, second);
-  EXPECT_EQ(device_.dram_bytes_allocated() - before, kTokens * kOut * 4);
+  EXPECT_EQ(device_.dram_bytes_allocated() - before, kTokens * kOut * (4 + 2));
   EXPECT_EQ(device_.l1().used(), 0U);
   EXPECT_GE(device_.l1().peak(), static_cast<std::size_t>(kTokens * kOut * 4));
 }
@@ -165,9 +181,8 @@ TEST_F(PlannedLinear, SaysWhenL1IsFull) {
 TEST_F(PlannedLinear, AProgramThatDoesNotCoverTheCallIsRefused) {
   EXPECT_THAT(message_of<ShapeError>([&] { run(DramSharded{.in0_block_w = 7, .per_core_M = 2, .per_core_N = 2}); }),
               ::testing::HasSubstr("x has 70 rows but the program config takes 64 (per_core_M 2 on 1 cores)"));
-  EXPECT_THAT(message_of<ConfigError>([&] {
-                run(OneD{.compute_with_storage_grid_size = {2, 1}, .in0_block_w = 7, .per_core_M = 3, .per_core_N = 2});
-              }),
+  EXPECT_THAT(message_of<ConfigError>(
+                  [&] { run(OneD{.compute_with_storage_grid_size = {2, 1}, .in0_block_w = 7, .per_core_M = 3, .per_core_N = 2}); }),
               ::testing::HasSubstr("the weight has 150 outputs but the program config takes 128"));
 }
 
@@ -196,7 +211,9 @@ TEST(PlannedElementwise, EachFieldOfTheMemoryConfigChangesThePlanAndNoBit) {
       L1_HEIGHT_SHARDED_MEMORY_CONFIG,
       L1_BLOCK_SHARDED_MEMORY_CONFIG,
       {.memory_layout = TensorMemoryLayout::WIDTH_SHARDED, .buffer_type = BufferType::L1, .shard_spec = wide},
-      {.memory_layout = TensorMemoryLayout::WIDTH_SHARDED, .buffer_type = BufferType::L1, .shard_spec = ShardSpec{.grid = {{{0, 0}, {1, 0}}}, .shape = {70, 96}}},
+      {.memory_layout = TensorMemoryLayout::WIDTH_SHARDED,
+       .buffer_type = BufferType::L1,
+       .shard_spec = ShardSpec{.grid = {{{0, 0}, {1, 0}}}, .shape = {70, 96}}},
       {.memory_layout = TensorMemoryLayout::HEIGHT_SHARDED, .shard_spec = ShardSpec{.grid = {{{0, 0}, {6, 0}}}, .shape = {11, 160}}},
       {.memory_layout = TensorMemoryLayout::BLOCK_SHARDED, .shard_spec = block},
       {.memory_layout = TensorMemoryLayout::BLOCK_SHARDED, .buffer_type = BufferType::L1, .shard_spec = turned}};
@@ -208,7 +225,8 @@ TEST(PlannedElementwise, EachFieldOfTheMemoryConfigChangesThePlanAndNoBit) {
 TEST(PlannedElementwise, CoresThatOwnNothingAreNoProblemAndTooFewShardsAre) {
   Device device(2);
   const Tensor a = random_activation({3, 40}, 5, device);
-  MemoryConfig memory_config = {.memory_layout = TensorMemoryLayout::WIDTH_SHARDED, .shard_spec = ShardSpec{.grid = {{{0, 0}, {7, 0}}}, .shape = {32, 32}}};
+  MemoryConfig memory_config = {.memory_layout = TensorMemoryLayout::WIDTH_SHARDED,
+                                .shard_spec = ShardSpec{.grid = {{{0, 0}, {7, 0}}}, .shape = {32, 32}}};
   EXPECT_EQ(bits_of(reshard(a, {.memory_config = memory_config})), bits_of(a));
   memory_config.shard_spec->grid = {{{0, 0}, {0, 0}}};
   EXPECT_THAT(message_of<ShapeError>([&] { reshard(a, {.memory_config = memory_config}); }), ::testing::HasSubstr("cover less"));
@@ -234,16 +252,22 @@ std::string refusal(const Change& change) {
 TEST(Validate, RefusesFieldsOfALinearThatWouldDoNothing) {
   using ::testing::StartsWith;
   EXPECT_EQ(refusal([](LinearConfig&, OneD&) {}), "");
-  EXPECT_THAT(refusal([](LinearConfig& cfg, OneD&) { cfg.program_rule = MatmulProgramRule{}; }), StartsWith("[w1.program_rule] has no effect beside"));
+  EXPECT_THAT(refusal([](LinearConfig& cfg, OneD&) { cfg.program_rule = MatmulProgramRule{}; }),
+              StartsWith("[w1.program_rule] has no effect beside"));
   EXPECT_THAT(refusal([](LinearConfig& cfg, OneD&) { cfg.compute_kernel_config.fp32_dest_acc_en = false; }),
               StartsWith("[w1.compute_kernel_config.fp32_dest_acc_en] false; only true"));
-  EXPECT_THAT(refusal([](LinearConfig&, OneD& program) { program.in0_block_w = 8; }), StartsWith("[w1.program_config.in0_block_w] 8 exceeds the tiles of K, 7"));
-  EXPECT_THAT(refusal([](LinearConfig&, OneD& program) { program.in0_block_w = 0; }), StartsWith("[w1.program_config.in0_block_w] 0 is out of range"));
-  EXPECT_THAT(refusal([](LinearConfig&, OneD& program) { program.out_subblock_h = 4; }), StartsWith("[w1.program_config.out_subblock_h] 4 exceeds per_core_M 3"));
-  EXPECT_THAT(refusal([](LinearConfig&, OneD& program) { program.out_subblock_w = 3; }), StartsWith("[w1.program_config.out_subblock_w] 3 exceeds per_core_N 2"));
+  EXPECT_THAT(refusal([](LinearConfig&, OneD& program) { program.in0_block_w = 8; }),
+              StartsWith("[w1.program_config.in0_block_w] 8 exceeds the tiles of K, 7"));
+  EXPECT_THAT(refusal([](LinearConfig&, OneD& program) { program.in0_block_w = 0; }),
+              StartsWith("[w1.program_config.in0_block_w] 0 is out of range"));
+  EXPECT_THAT(refusal([](LinearConfig&, OneD& program) { program.out_subblock_h = 4; }),
+              StartsWith("[w1.program_config.out_subblock_h] 4 exceeds per_core_M 3"));
+  EXPECT_THAT(refusal([](LinearConfig&, OneD& program) { program.out_subblock_w = 3; }),
+              StartsWith("[w1.program_config.out_subblock_w] 3 exceeds per_core_N 2"));
   EXPECT_THAT(refusal([](LinearConfig&, OneD& program) { program.compute_with_storage_grid_size = {100, 100}; }),
               StartsWith("[w1.program_config.compute_with_storage_grid_size] 10000 is out of range"));
-  EXPECT_THAT(refusal([](LinearConfig&, OneD& program) { program.per_core_N = 1; }), StartsWith("[w1.program_config] the weight has 150 outputs"));
+  EXPECT_THAT(refusal([](LinearConfig&, OneD& program) { program.per_core_N = 1; }),
+              StartsWith("[w1.program_config] the weight has 150 outputs"));
   EXPECT_THAT(refusal([](LinearConfig& cfg, OneD&) { cfg.memory_config = L1_HEIGHT_SHARDED_MEMORY_CONFIG; }),
               StartsWith("[w1.program_config] memory_config is HEIGHT_SHARDED but the program config makes WIDTH_SHARDED results"));
   EXPECT_THAT(refusal([](LinearConfig& cfg, OneD&) {
@@ -253,27 +277,36 @@ TEST(Validate, RefusesFieldsOfALinearThatWouldDoNothing) {
               ::testing::HasSubstr("shard_spec has width 32 but the program config has 64"));
   EXPECT_THAT(refusal([](LinearConfig& cfg, OneD&) { cfg.program_config.reset(), cfg.memory_config = L1_WIDTH_SHARDED_MEMORY_CONFIG; }),
               StartsWith("[w1.memory_config.memory_layout] WIDTH_SHARDED needs a program_config"));
-  EXPECT_THAT(refusal([](LinearConfig& cfg, OneD&) { cfg.input_tensor_b.shape = {4, 150, 200}, cfg.memory_config = L1_WIDTH_SHARDED_MEMORY_CONFIG; }),
+  EXPECT_THAT(refusal([](LinearConfig& cfg, OneD&) {
+                cfg.input_tensor_b.shape = {4, 150, 200}, cfg.memory_config = L1_WIDTH_SHARDED_MEMORY_CONFIG;
+              }),
               ::testing::HasSubstr("stack of matrices"));
 }
 
 TEST(Validate, RefusesMemoryConfigsThatMeanNothing) {
-  const auto refuse = [](const MemoryConfig& memory_config) { return message_of<ConfigError>([&] { validate(BinaryConfig{.memory_config = memory_config}, "add"); }); };
+  const auto refuse = [](const MemoryConfig& memory_config) {
+    return message_of<ConfigError>([&] { validate(BinaryConfig{.memory_config = memory_config}, "add"); });
+  };
   using ::testing::HasSubstr;
   const ShardSpec spec = {.grid = {{{0, 0}, {1, 0}}}, .shape = {32, 32}};
   EXPECT_EQ(refuse({.memory_layout = TensorMemoryLayout::WIDTH_SHARDED, .shard_spec = spec}), "");
   EXPECT_THAT(refuse({.shard_spec = spec}), HasSubstr("[add.memory_config.shard_spec] INTERLEAVED has no shards"));
-  EXPECT_THAT(refuse({.memory_layout = TensorMemoryLayout::WIDTH_SHARDED, .shard_spec = ShardSpec{.shape = {32, 32}}}), HasSubstr("grid] is empty"));
-  EXPECT_THAT(refuse({.memory_layout = TensorMemoryLayout::WIDTH_SHARDED, .shard_spec = ShardSpec{.grid = {{{2, 0}, {1, 0}}}, .shape = {32, 32}}}),
-              HasSubstr("the range (2, 0) to (1, 0) is none"));
-  EXPECT_THAT(refuse({.memory_layout = TensorMemoryLayout::WIDTH_SHARDED, .shard_spec = ShardSpec{.grid = spec.grid, .shape = {32}}}), HasSubstr("shape] expected"));
+  EXPECT_THAT(refuse({.memory_layout = TensorMemoryLayout::WIDTH_SHARDED, .shard_spec = ShardSpec{.shape = {32, 32}}}),
+              HasSubstr("grid] is empty"));
+  EXPECT_THAT(
+      refuse({.memory_layout = TensorMemoryLayout::WIDTH_SHARDED, .shard_spec = ShardSpec{.grid = {{{2, 0}, {1, 0}}}, .shape = {32, 32}}}),
+      HasSubstr("the range (2, 0) to (1, 0) is none"));
+  EXPECT_THAT(refuse({.memory_layout = TensorMemoryLayout::WIDTH_SHARDED, .shard_spec = ShardSpec{.grid = spec.grid, .shape = {32}}}),
+              HasSubstr("shape] expected"));
   EXPECT_THAT(refuse({.memory_layout = TensorMemoryLayout::WIDTH_SHARDED,
                       .shard_spec = ShardSpec{.grid = spec.grid, .shape = {32, 32}, .orientation = ShardOrientation::COL_MAJOR}}),
               HasSubstr("COL_MAJOR has a meaning for BLOCK_SHARDED only"));
-  EXPECT_THAT(refuse({.memory_layout = TensorMemoryLayout::BLOCK_SHARDED, .shard_spec = ShardSpec{.grid = {{{0, 0}, {1, 0}}, {{0, 1}, {1, 1}}}, .shape = {32, 32}}}),
+  EXPECT_THAT(refuse({.memory_layout = TensorMemoryLayout::BLOCK_SHARDED,
+                      .shard_spec = ShardSpec{.grid = {{{0, 0}, {1, 0}}, {{0, 1}, {1, 1}}}, .shape = {32, 32}}}),
               HasSubstr("one rectangle"));
-  EXPECT_THAT(message_of<ConfigError>([] { validate(RmsNormConfig{.memory_config = L1_WIDTH_SHARDED_MEMORY_CONFIG}, "norm"); }),
-              HasSubstr("[norm.memory_config.memory_layout] WIDTH_SHARDED has no meaning for this operator; expected INTERLEAVED, HEIGHT_SHARDED"));
+  EXPECT_THAT(
+      message_of<ConfigError>([] { validate(RmsNormConfig{.memory_config = L1_WIDTH_SHARDED_MEMORY_CONFIG}, "norm"); }),
+      HasSubstr("[norm.memory_config.memory_layout] WIDTH_SHARDED has no meaning for this operator; expected INTERLEAVED, HEIGHT_SHARDED"));
 }
 
 /// Seconds of the best of several runs.

@@ -10,10 +10,11 @@ struct RmsNormConfig {
   WeightSlot weight = {};  ///< [dim]
   double epsilon = 1e-6;
   DataType dtype = DataType::bfloat16;  ///< of the result
-  MemoryConfig memory_config = {};  ///< of the result
+  MemoryConfig memory_config = {};      ///< of the result
 
   static constexpr auto fields() {
-    return std::tuple{field("weight", &RmsNormConfig::weight, "the gain"), field("epsilon", &RmsNormConfig::epsilon, "added to the mean square"),
+    return std::tuple{field("weight", &RmsNormConfig::weight, "the gain"),
+                      field("epsilon", &RmsNormConfig::epsilon, "added to the mean square"),
                       field("dtype", &RmsNormConfig::dtype, "element type of the result: float32 or bfloat16"),
                       field("memory_config", &RmsNormConfig::memory_config, "where the result lies and which core computes what")};
   }

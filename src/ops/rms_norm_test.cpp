@@ -78,13 +78,9 @@ TEST(RmsNorm, SurvivesValuesWhoseSquaresOverflowFloat32) {
 TEST(RmsNorm, NamesBothShapesWhenTheWeightDoesNotFit) {
   Device device(1);
   const RmsNormConfig cfg = {.weight = weight_slot(random_values(5, 1), {5})};
-  EXPECT_EQ(message_of<ShapeError>([&] {
-              rms_norm(random_activation({2, 4}, 1, device), cfg);
-            }),
+  EXPECT_EQ(message_of<ShapeError>([&] { rms_norm(random_activation({2, 4}, 1, device), cfg); }),
             "[rms_norm] x is [2, 4] but the weight is [5]; expected [4]");
-  EXPECT_EQ(message_of<ShapeError>([&] {
-              rms_norm(random_activation({2, 1}, 1, device), RmsNormConfig{});
-            }),
+  EXPECT_EQ(message_of<ShapeError>([&] { rms_norm(random_activation({2, 1}, 1, device), RmsNormConfig{}); }),
             "[rms_norm] x is [2, 1] but the weight is []; expected [1]");
 }
 

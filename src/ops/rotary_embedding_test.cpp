@@ -102,13 +102,9 @@ TEST(RotaryEmbedding, TurnsOnlyTheLastValuesInPlaceForEveryType) {
 TEST(RotaryEmbedding, RefusesTablesOfAnotherLength) {
   Device device(1);
   const RopeTables tables = make_rope_tables(std::vector<std::int64_t>{0, 1, 2}, reference::plain_inv_freq(10000.0, 8), 1.0);
-  EXPECT_EQ(message_of<ShapeError>([&] {
-              rotary_embedding(random_activation({2, 1, 8}, 1, device), tables, {});
-            }),
+  EXPECT_EQ(message_of<ShapeError>([&] { rotary_embedding(random_activation({2, 1, 8}, 1, device), tables, {}); }),
             "[rotary_embedding] x is [2, 1, 8] but the tables hold 12 values of 8 rotated dimensions; expected x [T, heads, dim]");
-  EXPECT_EQ(message_of<ShapeError>([&] {
-              rotary_embedding(random_activation({3, 1, 6}, 1, device), tables, {});
-            }),
+  EXPECT_EQ(message_of<ShapeError>([&] { rotary_embedding(random_activation({3, 1, 6}, 1, device), tables, {}); }),
             "[rotary_embedding] x is [3, 1, 6] but the tables hold 12 values of 8 rotated dimensions; expected x [T, heads, dim]");
 }
 

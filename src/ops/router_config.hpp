@@ -11,9 +11,8 @@ constexpr auto enum_names(ScoringFunc) {
 
 enum class TopkMethod : std::uint8_t { greedy, group_limited_greedy, noaux_tc };
 constexpr auto enum_names(TopkMethod) {
-  return std::array<std::pair<TopkMethod, std::string_view>, 3>{{{TopkMethod::greedy, "greedy"},
-                                                                 {TopkMethod::group_limited_greedy, "group_limited_greedy"},
-                                                                 {TopkMethod::noaux_tc, "noaux_tc"}}};
+  return std::array<std::pair<TopkMethod, std::string_view>, 3>{
+      {{TopkMethod::greedy, "greedy"}, {TopkMethod::group_limited_greedy, "group_limited_greedy"}, {TopkMethod::noaux_tc, "noaux_tc"}}};
 }
 
 struct RouterConfig {

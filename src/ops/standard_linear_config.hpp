@@ -39,7 +39,8 @@ inline LinearConfig decode_linear_config(Shape shape, MathFidelity fidelity, con
   config.program_config = decode_matmul_program(k, n, device);
   const std::int64_t cores = num_cores(*config.program_config, n);
   if (cores == 1) return config;
-  const std::int64_t width = std::visit([](const auto& program) { return program.per_core_N * matmul_program_config::kTile; }, *config.program_config);
+  const std::int64_t width =
+      std::visit([](const auto& program) { return program.per_core_N * matmul_program_config::kTile; }, *config.program_config);
   config.memory_config.memory_layout = TensorMemoryLayout::WIDTH_SHARDED;
   config.memory_config.shard_spec = ShardSpec{.grid = {{.start = {0, 0}, .end = {static_cast<std::int32_t>(cores - 1), 0}}},
                                               .shape = {matmul_program_config::kTile, static_cast<std::uint32_t>(width)}};

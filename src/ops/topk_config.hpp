@@ -13,7 +13,8 @@ struct TopKConfig {
   bool sorted = true;
 
   static constexpr auto fields() {
-    return std::tuple{field("k", &TopKConfig::k, "values chosen in each row"), field("dim", &TopKConfig::dim, "the dimension that is searched: -1"),
+    return std::tuple{field("k", &TopKConfig::k, "values chosen in each row"),
+                      field("dim", &TopKConfig::dim, "the dimension that is searched: -1"),
                       field("largest", &TopKConfig::largest, "the largest values, else the smallest"),
                       field("sorted", &TopKConfig::sorted, "best first, else in the order of their places")};
   }

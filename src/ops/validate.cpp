@@ -109,21 +109,25 @@ void validate(const MemoryConfig& memory_config, AllowedLayouts allowed, std::st
   if (!memory_config.shard_spec) return;
   const ShardSpec& spec = *memory_config.shard_spec;
   const std::string here = join_path(where, "shard_spec");
-  if (layout == TensorMemoryLayout::INTERLEAVED) fail(where, "shard_spec", "INTERLEAVED has no shards; leave it out or choose a sharded memory_layout");
+  if (layout == TensorMemoryLayout::INTERLEAVED)
+    fail(where, "shard_spec", "INTERLEAVED has no shards; leave it out or choose a sharded memory_layout");
   if (spec.grid.empty()) fail(here, "grid", "is empty; expected at least one range of cores");
   for (const CoreRange& range : spec.grid) {
     const bool ordered = range.start.x >= 0 && range.start.y >= 0 && range.start.x <= range.end.x && range.start.y <= range.end.y &&
                          range.end.x < kMaxCores && range.end.y < kMaxCores;
     if (!ordered) {
-      fail(here, "grid", fmt::format("the range ({}, {}) to ({}, {}) is none; expected 0 <= start <= end < {}", range.start.x, range.start.y,
-                                     range.end.x, range.end.y, kMaxCores));
+      fail(here, "grid",
+           fmt::format("the range ({}, {}) to ({}, {}) is none; expected 0 <= start <= end < {}", range.start.x, range.start.y, range.end.x,
+                       range.end.y, kMaxCores));
     }
   }
   if (num_cores(spec.grid) > kMaxCores) fail(here, "grid", fmt::format("{} cores; expected at most {}", num_cores(spec.grid), kMaxCores));
-  if (spec.shape.size() != 2 || spec.shape[0] == 0 || spec.shape[1] == 0) fail(here, "shape", "expected [height, width] of one shard, both at least 1");
+  if (spec.shape.size() != 2 || spec.shape[0] == 0 || spec.shape[1] == 0)
+    fail(here, "shape", "expected [height, width] of one shard, both at least 1");
   const bool is_block = layout == TensorMemoryLayout::BLOCK_SHARDED;
   if (is_block && spec.grid.size() != 1) fail(here, "grid", "BLOCK_SHARDED needs one rectangle of cores");
-  if (!is_block && spec.orientation != ShardOrientation::ROW_MAJOR) fail(here, "orientation", "COL_MAJOR has a meaning for BLOCK_SHARDED only");
+  if (!is_block && spec.orientation != ShardOrientation::ROW_MAJOR)
+    fail(here, "orientation", "COL_MAJOR has a meaning for BLOCK_SHARDED only");
 }
 
 void validate(const LinearConfig& cfg, std::string_view where) {
@@ -150,11 +154,13 @@ void validate(const LinearConfig& cfg, std::string_view where) {
   }
   const bool is_sharded = cfg.memory_config.memory_layout != TensorMemoryLayout::INTERLEAVED;
   if (is_sharded && !cfg.program_config) {
-    fail(where, "memory_config.memory_layout", fmt::format("{} needs a program_config: the shards of a product are those of its program",
-                                                           enum_name(cfg.memory_config.memory_layout)));
+    fail(where, "memory_config.memory_layout",
+         fmt::format("{} needs a program_config: the shards of a product are those of its program",
+                     enum_name(cfg.memory_config.memory_layout)));
   }
   if (is_sharded && shape.size() > 2) {
-    fail(where, "memory_config.memory_layout", "the pieces of a stack of matrices are dealt to the cores at run time; expected INTERLEAVED");
+    fail(where, "memory_config.memory_layout",
+         "the pieces of a stack of matrices are dealt to the cores at run time; expected INTERLEAVED");
   }
 }
 
@@ -167,17 +173,11 @@ void validate(const BinaryConfig& cfg, std::string_view where) {
 }
 
 // These compute whole rows: rows are all that their cores can share out.
-void validate(const RmsNormConfig& cfg, std::string_view where) {
-  validate_result(cfg.memory_config, {.height_sharded = true}, where);
-}
+void validate(const RmsNormConfig& cfg, std::string_view where) { validate_result(cfg.memory_config, {.height_sharded = true}, where); }
 
-void validate(const EmbeddingConfig& cfg, std::string_view where) {
-  validate_result(cfg.memory_config, {.height_sharded = true}, where);
-}
+void validate(const EmbeddingConfig& cfg, std::string_view where) { validate_result(cfg.memory_config, {.height_sharded = true}, where); }
 
-void validate(const MoeCombineConfig& cfg, std::string_view where) {
-  validate_result(cfg.memory_config, {.height_sharded = true}, where);
-}
+void validate(const MoeCombineConfig& cfg, std::string_view where) { validate_result(cfg.memory_config, {.height_sharded = true}, where); }
 
 // These share out their work by what they find: heads, experts.
 void validate(const FlashMlaConfig& cfg, std::string_view where) { validate_result(cfg.memory_config, {}, where); }
@@ -185,7 +185,8 @@ void validate(const FlashMlaConfig& cfg, std::string_view where) { validate_resu
 void validate(const MoeDispatchConfig& cfg, std::string_view where) { validate_result(cfg.memory_config, {}, where); }
 
 void validate(const RouterConfig& cfg, std::string_view where) {
-  if (cfg.topk_method == TopkMethod::greedy && cfg.n_group != 1) fail(where, "n_group", fmt::format("{}; greedy has no groups, expected 1", cfg.n_group));
+  if (cfg.topk_method == TopkMethod::greedy && cfg.n_group != 1)
+    fail(where, "n_group", fmt::format("{}; greedy has no groups, expected 1", cfg.n_group));
   if (cfg.n_group == 1 && cfg.topk_group != 1) fail(where, "topk_group", fmt::format("{} of one group; expected 1", cfg.topk_group));
   if (cfg.topk_method != TopkMethod::noaux_tc && cfg.e_score_correction_bias) {
     fail(where, "e_score_correction_bias", fmt::format("{} uses none; only noaux_tc does", enum_name(cfg.topk_method)));

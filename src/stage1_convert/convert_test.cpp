@@ -23,7 +23,9 @@ Path checkpoint(const std::string& name) { return testing::data_folder() / "chec
 
 class Conversion : public ::testing::Test {
  protected:
-  ConvertReport convert(const std::string& name, const ConvertOptions& options = {}) const { return convert_checkpoint(checkpoint(name), store(), options); }
+  ConvertReport convert(const std::string& name, const ConvertOptions& options = {}) const {
+    return convert_checkpoint(checkpoint(name), store(), options);
+  }
   Path store() const { return folder_.path() / "store"; }
   DataType dtype_of(const std::string& file) const { return TensorFile(store() / file).header().dtype; }
   std::map<std::string, std::string> contents() const {
@@ -131,7 +133,8 @@ TEST_F(Conversion, AnUnfinishedStoreIsRefusedAndCompletedByTheNextConversion) {
 
 TEST_F(Conversion, APolicySetsTheDtypePerOperatorAndLayerRange) {
   const Tree policy = parse_json(
-      R"({"format_version": 1, "model": {"layers": {"0-1": {"mla": "bfloat16"}, "1-2": {"moe": {"experts": {"w2": "bfloat4_b"}}}}, "lm_head": "float32"}})", "policy");
+      R"({"format_version": 1, "model": {"layers": {"0-1": {"mla": "bfloat16"}, "1-2": {"moe": {"experts": {"w2": "bfloat4_b"}}}}, "lm_head": "float32"}})",
+      "policy");
   convert("v3-tiny", {.dtype_policy = policy});
   EXPECT_EQ(dtype_of("layers/0/mla/wo.input_tensor_b.tensorbin"), DataType::bfloat16);
   EXPECT_EQ(dtype_of("layers/1/mla/wq_a.input_tensor_b.tensorbin"), DataType::bfloat16);

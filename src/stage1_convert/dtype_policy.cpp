@@ -35,7 +35,8 @@ void check_dtype(const Tree& value, const std::string& where) {
   for (const char* known : {"bfloat8_b", "bfloat4_b", "bfloat16", "float32"}) {
     if (name == known) return;
   }
-  throw ConfigError(fmt::format("[{}] \"{}\" is no dtype for projections; expected bfloat8_b, bfloat4_b, bfloat16 or float32", where, name));
+  throw ConfigError(
+      fmt::format("[{}] \"{}\" is no dtype for projections; expected bfloat8_b, bfloat4_b, bfloat16 or float32", where, name));
 }
 
 /// Operators whose weights keep bfloat16 whatever the policy says: choosing experts and joining the halves of MTP are sensitive.
@@ -47,9 +48,10 @@ void check_projection(const std::string& where) {
   const auto ends = [&](std::string_view name) { return where.ends_with(name); };
   const bool is_precise = std::any_of(std::begin(kAlwaysPrecise), std::end(kAlwaysPrecise), ends);
   if (std::is_same_v<Op, LinearConfig> && !is_precise) return;
-  throw ConfigError(fmt::format("[{}] a dtype has no effect here: norms, embedding, router and eh_proj keep bfloat16 (float32 with --dtype float32); "
-                                "leave it out of the policy",
-                                where));
+  throw ConfigError(
+      fmt::format("[{}] a dtype has no effect here: norms, embedding, router and eh_proj keep bfloat16 (float32 with --dtype float32); "
+                  "leave it out of the policy",
+                  where));
 }
 
 /// Checks a policy tree against the fields of a config struct.
@@ -85,7 +87,9 @@ void check_policy(const Tree& policy, const std::string& where) {
       known = true;
       check_member<std::remove_cvref_t<decltype(member)>>(entry, where + "." + name);
     });
-    if (!known) throw ConfigError(fmt::format("[{}] unknown name {} in the dtype policy{}", where, meshseek::quoted(name), known_names_hint(name, names)));
+    if (!known)
+      throw ConfigError(
+          fmt::format("[{}] unknown name {} in the dtype policy{}", where, meshseek::quoted(name), known_names_hint(name, names)));
   }
 }
 
@@ -97,7 +101,8 @@ void expand_list(Tree& policy, const std::string& list, std::int64_t count) {
   std::vector<bool> named(static_cast<std::size_t>(count));
   for (const auto& [pattern, entry] : entries->as_object(where)) {
     const RangePattern range = parse_range(pattern, where);
-    for (std::int64_t layer_idx = range.first; layer_idx <= std::min(range.last, count - 1); ++layer_idx) named[static_cast<std::size_t>(layer_idx)] = true;
+    for (std::int64_t layer_idx = range.first; layer_idx <= std::min(range.last, count - 1); ++layer_idx)
+      named[static_cast<std::size_t>(layer_idx)] = true;
   }
   for (std::int64_t layer_idx = 0; layer_idx < count; ++layer_idx) {
     if (!named[static_cast<std::size_t>(layer_idx)]) entries->set(std::to_string(layer_idx), Tree(Tree::Object{}));

@@ -79,8 +79,8 @@ void fit_to_weights(Tree& root, const ConfigureOptions& options, Provenance* pro
 
 }  // namespace
 
-Tree with_overlays(const Tree& model_config, const std::vector<Overlay>& overlays, const std::vector<std::string>& sets, const std::string& file,
-                   Provenance* provenance) {
+Tree with_overlays(const Tree& model_config, const std::vector<Overlay>& overlays, const std::vector<std::string>& sets,
+                   const std::string& file, Provenance* provenance) {
   Tree root;
   root.set("model", expand_tree(model_part_of(model_config, file), {}, LayerPlaceholder::keep, "model"));
   if (provenance != nullptr) {

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "config/provenance.hpp"
 #include "config/mode.hpp"
+#include "config/provenance.hpp"
 #include "config/tree.hpp"
 #include "hf/hf_config.hpp"
 #include "mesh/mesh_device.hpp"

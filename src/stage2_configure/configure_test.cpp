@@ -19,7 +19,8 @@ using ::testing::ThrowsMessage;
 
 HfConfig hf_of(const std::string& checkpoint) { return read_hf_config(testing::data_folder() / "checkpoints" / checkpoint); }
 
-const char* const kFamilies[] = {"v2lite-tiny", "v2-tiny", "v3-tiny", "v3-tiny-fp8", "moonlight-tiny", "kimi-tiny", "odd-tiny", "tied-tiny"};
+const char* const kFamilies[] = {"v2lite-tiny",    "v2-tiny",   "v3-tiny",  "v3-tiny-fp8",
+                                 "moonlight-tiny", "kimi-tiny", "odd-tiny", "tied-tiny"};
 
 /// Dotted paths of all operators below a node, in order.
 void operator_paths(const Tree& node, const std::string& path, std::vector<std::string>& paths) {
@@ -86,7 +87,8 @@ TEST(Configure, ABfloat16StoreHasNoLoFi) {
 }
 
 TEST(Configure, OperatorsWithOtherWeightsThanTheStandardGetAFidelityThatFits) {
-  const Tree weights = parse_json(R"({"layers": {"0-2": {"mlp": {"w1": {"input_tensor_b": {"path": "x", "dtype": "bfloat16"}}}}}})", "weights");
+  const Tree weights =
+      parse_json(R"({"layers": {"0-2": {"mlp": {"w1": {"input_tensor_b": {"path": "x", "dtype": "bfloat16"}}}}}})", "weights");
   const Tree document = make_model_config(hf_of("v3-tiny"), {.weight_config = weights});
   const Tree& mlp = *document.find("model")->find("layers")->find("0")->find("mlp");
   EXPECT_EQ(*mlp.find("w1")->find("compute_kernel_config")->find("math_fidelity"), Tree("HiFi2"));

@@ -55,8 +55,11 @@ void check_operator(const Op& op, std::string_view name, const ConfigPath& path)
   }
   if constexpr (DeclaresDynamicFields<Op>) {
     for (const DynamicField& field : Op::dynamic_fields()) {
-      if (check_operator_detail::is_set(op, field.name) || check_operator_detail::is_set(op, field.rule) || check_operator_detail::module_supplies<Module>(name, field.name)) continue;
-      throw ConfigError(fmt::format("[{}.{}] is dynamic, but neither \"{}\" nor the module supplies it; set one of the two", path.to_string(), field.name, field.rule));
+      if (check_operator_detail::is_set(op, field.name) || check_operator_detail::is_set(op, field.rule) ||
+          check_operator_detail::module_supplies<Module>(name, field.name))
+        continue;
+      throw ConfigError(fmt::format("[{}.{}] is dynamic, but neither \"{}\" nor the module supplies it; set one of the two",
+                                    path.to_string(), field.name, field.rule));
     }
   }
 }

@@ -57,10 +57,12 @@ TEST(CheckOperator, ADynamicFieldThatNothingSuppliesIsAnErrorAtTheMerge) {
   stack.layers.assign(3, Block{with_rule()});
   EXPECT_NO_THROW(check_operators(stack, "model"));
   stack.layers[2].w1.program_rule.reset();
-  EXPECT_THAT([&] { check_operators(stack, "model"); },
-              ThrowsMessage<ConfigError>(StartsWith(
-                  "[model.layers.2.w1.program_config] is dynamic, but neither \"program_rule\" nor the module supplies it; set one of the two")));
-  stack.layers[2].w1.program_config = MatmulMultiCoreReuseMultiCastDRAMShardedProgramConfig{.in0_block_w = 1, .per_core_M = 1, .per_core_N = 2};
+  EXPECT_THAT(
+      [&] { check_operators(stack, "model"); },
+      ThrowsMessage<ConfigError>(StartsWith(
+          "[model.layers.2.w1.program_config] is dynamic, but neither \"program_rule\" nor the module supplies it; set one of the two")));
+  stack.layers[2].w1.program_config =
+      MatmulMultiCoreReuseMultiCastDRAMShardedProgramConfig{.in0_block_w = 1, .per_core_M = 1, .per_core_N = 2};
   EXPECT_NO_THROW(check_operators(stack, "model"));
 }
 
@@ -70,7 +72,8 @@ TEST(CheckOperator, AModuleMaySupplyTheFieldItself) {
   stack.extra->w1.program_rule.reset();
   EXPECT_NO_THROW(check_operators(stack, "model"));
   stack.extra->w2.program_rule.reset();  // this one it does not list
-  EXPECT_THAT([&] { check_operators(stack, "model"); }, ThrowsMessage<ConfigError>(StartsWith("[model.extra.w2.program_config] is dynamic")));
+  EXPECT_THAT([&] { check_operators(stack, "model"); },
+              ThrowsMessage<ConfigError>(StartsWith("[model.extra.w2.program_config] is dynamic")));
 }
 
 TEST(CheckOperator, NamesThePathOfAFieldThatWouldDoNothing) {

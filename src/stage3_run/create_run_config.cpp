@@ -29,8 +29,8 @@ void check_no_weights(const Tree& node, const std::string& where) {
 }  // namespace
 
 void throw_missing(const WeightSlot& slot, const ConfigPath& where) {
-  throw ConfigError(
-      fmt::format("[{}] missing weight: the model config expects {} but the weight config has no entry here", where.to_string(), to_string(slot.shape)));
+  throw ConfigError(fmt::format("[{}] missing weight: the model config expects {} but the weight config has no entry here",
+                                where.to_string(), to_string(slot.shape)));
 }
 
 void check_superfluous(const Tree& weights, std::span<const std::string_view> known, const ConfigPath& where) {
@@ -50,7 +50,8 @@ const Tree* list_element(const Tree* weights, std::size_t idx) {
 void check_list_size(const Tree* weights, std::size_t size, const ConfigPath& where) {
   if (weights == nullptr) return;
   const Tree::Object& elements = weights->as_object(where.to_string());
-  for (std::size_t idx = size; idx < elements.size(); ++idx) check_no_weights(elements[idx].second, ConfigPath(where, elements[idx].first).to_string());
+  for (std::size_t idx = size; idx < elements.size(); ++idx)
+    check_no_weights(elements[idx].second, ConfigPath(where, elements[idx].first).to_string());
 }
 
 }  // namespace create_run_config_detail

@@ -36,7 +36,8 @@ class Merge : public ::testing::Test {
 
   void SetUp() override {
     for (std::int64_t layer_idx = 0; layer_idx < 4; ++layer_idx) {
-      for (const char* name : {"w1", "w3", "w2"}) write(layer_idx, name, name == std::string("w2") ? Shape{kHidden, kInner} : Shape{kInner, kHidden});
+      for (const char* name : {"w1", "w3", "w2"})
+        write(layer_idx, name, name == std::string("w2") ? Shape{kHidden, kInner} : Shape{kInner, kHidden});
     }
   }
 
@@ -126,14 +127,15 @@ TEST_F(Merge, AShapeThatTheModelConfigDoesNotExpectNamesBothShapes) {
   Tree weight_config = weights();
   at(weight_config, {"layers", "0-3", "mlp", "w2", "input_tensor_b"}).set("shape", parse_json("[32, 32]", ""));
   write(0, "w2", {kHidden, kHidden});
-  EXPECT_THAT([&] { merge(model(), weight_config); },
-              ThrowsMessage<ConfigError>(AllOf(HasSubstr("model.layers.0.mlp.w2.input_tensor_b"), HasSubstr("[32, 32]"), HasSubstr("[32, 64]"))));
+  EXPECT_THAT([&] { merge(model(), weight_config); }, ThrowsMessage<ConfigError>(AllOf(HasSubstr("model.layers.0.mlp.w2.input_tensor_b"),
+                                                                                       HasSubstr("[32, 32]"), HasSubstr("[32, 64]"))));
 }
 
 TEST_F(Merge, AFileThatDiffersFromItsEntryNamesBoth) {
   write(1, "w2", {kHidden, kHidden});
   EXPECT_THAT([&] { merge(model(), weights()); },
-              ThrowsMessage<ConfigError>(AllOf(HasSubstr("model.layers.1.mlp.w2"), HasSubstr("weight config says shape [32, 64]"), HasSubstr("[32, 32]"))));
+              ThrowsMessage<ConfigError>(
+                  AllOf(HasSubstr("model.layers.1.mlp.w2"), HasSubstr("weight config says shape [32, 64]"), HasSubstr("[32, 32]"))));
   Tree weight_config = weights();
   at(weight_config, {"layers", "0-3", "mlp", "w1", "input_tensor_b"}).set("dtype", Tree("bfloat16"));
   EXPECT_THAT([&] { merge(model(), weight_config); },
@@ -181,8 +183,9 @@ TEST_F(Merge, DifferentOperatorsOfOneLayerMayComeFromDifferentPatterns) {
 TEST_F(Merge, AnUnknownKeyOfAWeightNamesTheNearest) {
   Tree weight_config = weights();
   at(weight_config, {"layers", "0-3", "mlp", "w1", "input_tensor_b"}).set("dtpye", Tree("bfloat16"));
-  EXPECT_THAT([&] { merge(model(), weight_config); },
-              ThrowsMessage<ConfigError>(HasSubstr("[model.layers.0.mlp.w1.input_tensor_b] unknown key \"dtpye\"; did you mean \"dtype\"?")));
+  EXPECT_THAT(
+      [&] { merge(model(), weight_config); },
+      ThrowsMessage<ConfigError>(HasSubstr("[model.layers.0.mlp.w1.input_tensor_b] unknown key \"dtpye\"; did you mean \"dtype\"?")));
 }
 
 TEST_F(Merge, FilesAreMappedOnATeamWhichTellsItsProgress) {

@@ -28,7 +28,8 @@ struct CustomObject {
   std::int64_t depth = 1;
   Flavour flavour = Flavour::plain;
   static constexpr auto fields() {
-    return std::tuple{meshseek::field("depth", &CustomObject::depth, "how deep"), meshseek::field("flavour", &CustomObject::flavour, "which one")};
+    return std::tuple{meshseek::field("depth", &CustomObject::depth, "how deep"),
+                      meshseek::field("flavour", &CustomObject::flavour, "which one")};
   }
 };
 
@@ -40,7 +41,8 @@ struct SpecialConfig {
   std::optional<double> threshold = {};
 
   static constexpr auto fields() {
-    return std::tuple{meshseek::field("config", &SpecialConfig::config, "custom object"), meshseek::field("weight", &SpecialConfig::weight, "a weight"),
+    return std::tuple{meshseek::field("config", &SpecialConfig::config, "custom object"),
+                      meshseek::field("weight", &SpecialConfig::weight, "a weight"),
                       meshseek::field("threshold", &SpecialConfig::threshold, "dynamic")};
   }
 };
@@ -204,7 +206,8 @@ TEST_F(Principles, AnOperatorTypeOfOnesOwnTakesPartInEveryRule) {
   fails("\"depth\"", "\"deth\"", HasSubstr("[cfg.model.layers.10.mlp.special_layer.config] unknown key \"deth\"; did you mean \"depth\"?"));
   fails("\"spicy\"", "\"sour\"", AllOf(HasSubstr("unknown value \"sour\""), HasSubstr("known: plain, spicy")));
   fails("\"depth\": 3", "\"depth\": \"3\"", HasSubstr("expected an integer, got a string"));
-  fails("\"depth\": 3", "\"depth\": 0", HasSubstr("[cfg.model.layers.10.mlp.special_layer.config.depth] expected at least 1"));  // its own validate()
+  fails("\"depth\": 3", "\"depth\": 0",
+        HasSubstr("[cfg.model.layers.10.mlp.special_layer.config.depth] expected at least 1"));  // its own validate()
   fails("\"Special\"", "\"Linear\"", HasSubstr("expected \"Special\""));
 }
 
@@ -225,10 +228,10 @@ TEST_F(Principles, OverlaysReachAnOperatorTypeOfOnesOwn) {
 TEST_F(Principles, AWeightOfAnOperatorTypeOfOnesOwnIsMerged) {
   Tree tree = expand_tree(model_config());
   apply_set(tree, "model.layers.10.mlp.special_layer.weight={\"shape\": [32, 32]}");
-  EXPECT_THAT([&] { merge(tree); },
-              ThrowsMessage<ConfigError>(HasSubstr("[cfg.model.layers.10.mlp.special_layer.weight] missing weight")));
+  EXPECT_THAT([&] { merge(tree); }, ThrowsMessage<ConfigError>(HasSubstr("[cfg.model.layers.10.mlp.special_layer.weight] missing weight")));
   Tree weights = expand_tree(parse_json(kWeightConfig, "weight config"));
-  find_path(weights, "model.layers.10.mlp")->set("special_layer", parse_json(R"({"weight": "layers/7/mlp/w1.input_tensor_b.tensorbin"})", "special"));
+  find_path(weights, "model.layers.10.mlp")
+      ->set("special_layer", parse_json(R"({"weight": "layers/7/mlp/w1.input_tensor_b.tensorbin"})", "special"));
   WeightLoader loader(store_.path(), {});
   const auto cfg = create_run_config<MockRoot>(tree, weights, "cfg", loader);
   EXPECT_EQ(to_float_vector(cfg.model.layers[10].mlp.special_layer->weight->tensor).front(), 7.0F);

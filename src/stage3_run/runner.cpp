@@ -33,8 +33,10 @@ std::string core_note(const Tree& document, const std::string& mode, const Devic
   const std::int64_t planned = cores->as_integer(mode + " config device.num_cores");
   const std::int64_t actual = device.description().num_cores;
   if (planned == actual) return "";
-  return fmt::format("[{} config] was made for {} cores and this device has {}: its shares of the work are dealt to these; configure again for the best plan",
-                     mode, planned, actual);
+  return fmt::format(
+      "[{} config] was made for {} cores and this device has {}: its shares of the work are dealt to these; configure again for the best "
+      "plan",
+      mode, planned, actual);
 }
 
 /// The lists of a whole model have as many elements as config.json says.
@@ -82,8 +84,8 @@ void Runner::check_vocabulary(std::span<const std::int64_t> ids) const {
 void Runner::check_capacity(std::size_t num_new_ids) const {
   const std::int64_t needed = state_.num_tokens() + static_cast<std::int64_t>(num_new_ids);
   if (needed > capacity_) {
-    throw Error(fmt::format("[run] the context would be {} tokens; the limit is {} (max_position_embeddings {}); shorten the prompt", needed, capacity_,
-                            hf_.max_position_embeddings));
+    throw Error(fmt::format("[run] the context would be {} tokens; the limit is {} (max_position_embeddings {}); shorten the prompt",
+                            needed, capacity_, hf_.max_position_embeddings));
   }
 }
 

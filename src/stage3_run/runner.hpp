@@ -33,10 +33,10 @@ StoreInfo read_store_info(const Path& store);
 bool looks_like_store(const Path& folder);
 
 struct RunnerOptions {
-  std::size_t num_threads = 0;     ///< 0: one per usable core
-  std::int64_t max_tokens = 0;   ///< capacity of a sequence; 0: max_position_embeddings
+  std::size_t num_threads = 0;                                ///< 0: one per usable core
+  std::int64_t max_tokens = 0;                                ///< capacity of a sequence; 0: max_position_embeddings
   std::function<void(const LoadProgress&)> on_progress = {};  ///< while weights are loaded
-  bool strict = false;           ///< a config that was made for another number of cores is an error
+  bool strict = false;                                        ///< a config that was made for another number of cores is an error
 };
 
 /// Loaded weights, both run configs and one sequence's state. Not thread-safe.

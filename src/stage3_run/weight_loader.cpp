@@ -48,13 +48,15 @@ void check_text(const Tree& object, const char* key, std::string_view actual, co
   const Tree* claimed = object.find(key);
   if (claimed == nullptr || (claimed->is_string() && claimed->as_string("") == actual)) return;
   const std::string& text = claimed->as_string(where.to_string() + "." + key);
-  throw ConfigError(fmt::format("[{}] the weight config says {} {} but the file has {}; convert the store again", where.to_string(), key, text, actual));
+  throw ConfigError(
+      fmt::format("[{}] the weight config says {} {} but the file has {}; convert the store again", where.to_string(), key, text, actual));
 }
 
 void check_shape(const Tree& claimed, const Shape& actual, const ConfigPath& where) {
   Shape shape;
   const std::string path = claimed.is_array() ? "" : where.to_string() + ".shape";
-  for (const Tree& dim : claimed.as_array(path)) shape.push_back(dim.is_integer() ? dim.as_integer("") : dim.as_integer(where.to_string() + ".shape"));
+  for (const Tree& dim : claimed.as_array(path))
+    shape.push_back(dim.is_integer() ? dim.as_integer("") : dim.as_integer(where.to_string() + ".shape"));
   if (shape == actual) return;
   throw ConfigError(fmt::format("[{}] the weight config says shape {} but the file has {}; convert the store again", where.to_string(),
                                 to_string(shape), to_string(actual)));
@@ -64,7 +66,8 @@ void check_shape(const Tree& claimed, const Shape& actual, const ConfigPath& whe
 void check_claim(const Tree& entry, const TensorFile& file, const MeshShape& mesh, const ConfigPath& where) {
   static constexpr std::array<std::string_view, 6> kKeys = {"path", "shape", "dtype", "layout", "mesh", "placement"};
   for (const auto& member : entry.as_object("")) {
-    if (std::find(kKeys.begin(), kKeys.end(), member.first) == kKeys.end()) serialise::check_keys(entry, where.to_string(), {}, false, kKeys);
+    if (std::find(kKeys.begin(), kKeys.end(), member.first) == kKeys.end())
+      serialise::check_keys(entry, where.to_string(), {}, false, kKeys);
   }
   check_text(entry, "dtype", to_string(file.header().dtype), where);
   check_text(entry, "layout", to_string(file.header().layout), where);
@@ -131,8 +134,9 @@ Tensor WeightLoader::load(const Tree& entry, const std::vector<std::int64_t>& ex
                                   file.header().shards.size(), to_string(mesh_)));
   }
   if (file.header().shape != expected) {
-    throw ConfigError(fmt::format("[{}] the weight has shape {} but the model config expects {}; do store and config belong to the same model?",
-                                  where.to_string(), to_string(file.header().shape), to_string(expected)));
+    throw ConfigError(
+        fmt::format("[{}] the weight has shape {} but the model config expects {}; do store and config belong to the same model?",
+                    where.to_string(), to_string(file.header().shape), to_string(expected)));
   }
   return file.shard(0);
 }

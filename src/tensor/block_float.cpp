@@ -41,7 +41,8 @@ float decode_code(std::uint8_t shared_exponent, std::uint8_t code, int magnitude
   const int leading = magnitude_bits - std::bit_width(magnitude);  // shifts until the hidden bit is in place
   if (leading > shared_exponent) return 0.0F;
   const std::uint32_t fraction = (magnitude << leading) & ((1U << (magnitude_bits - 1)) - 1U);
-  return std::bit_cast<float>(sign | (static_cast<std::uint32_t>(shared_exponent - leading) << 23) | (fraction << (23 - (magnitude_bits - 1))));
+  return std::bit_cast<float>(sign | (static_cast<std::uint32_t>(shared_exponent - leading) << 23) |
+                              (fraction << (23 - (magnitude_bits - 1))));
 }
 
 namespace {
@@ -63,7 +64,8 @@ void decode_bytes(std::uint8_t shared, const std::uint8_t* codes, float* out) {
 
 /// Both values of a bfloat4_b byte before scaling: code 8 is -0.
 constexpr auto kNibblePairs = [] {
-  constexpr std::array<float, 16> kValues = {0.0F, 1.0F, 2.0F, 3.0F, 4.0F, 5.0F, 6.0F, 7.0F, -0.0F, -1.0F, -2.0F, -3.0F, -4.0F, -5.0F, -6.0F, -7.0F};
+  constexpr std::array<float, 16> kValues = {0.0F,  1.0F,  2.0F,  3.0F,  4.0F,  5.0F,  6.0F,  7.0F,
+                                             -0.0F, -1.0F, -2.0F, -3.0F, -4.0F, -5.0F, -6.0F, -7.0F};
   std::array<std::array<float, 2>, 256> pairs = {};
   for (std::size_t byte = 0; byte < 256; ++byte) pairs[byte] = {kValues[byte & 15U], kValues[byte >> 4]};
   return pairs;

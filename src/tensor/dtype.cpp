@@ -41,14 +41,18 @@ DataType parse_dtype(std::string_view name) {
 
 std::size_t element_bytes(DataType dtype) {
   switch (dtype) {
-    case DataType::uint8: return 1;
+    case DataType::uint8:
+      return 1;
     case DataType::bfloat16:
-    case DataType::uint16: return 2;
+    case DataType::uint16:
+      return 2;
     case DataType::float32:
     case DataType::uint32:
-    case DataType::int32: return 4;
+    case DataType::int32:
+      return 4;
     case DataType::bfloat8_b:
-    case DataType::bfloat4_b: break;
+    case DataType::bfloat4_b:
+      break;
   }
   throw Error(fmt::format("[dtype] {} has no element size: 16 values share an exponent", to_string(dtype)));
 }

@@ -6,7 +6,16 @@
 
 namespace meshseek {
 
-enum class DataType : std::uint8_t { bfloat16 = 0, float32 = 1, uint32 = 2, bfloat8_b = 3, bfloat4_b = 4, uint8 = 5, uint16 = 6, int32 = 7 };
+enum class DataType : std::uint8_t {
+  bfloat16 = 0,
+  float32 = 1,
+  uint32 = 2,
+  bfloat8_b = 3,
+  bfloat4_b = 4,
+  uint8 = 5,
+  uint16 = 6,
+  int32 = 7
+};
 enum class Layout : std::uint8_t { row_major = 0, tile = 1 };
 
 std::string_view to_string(DataType dtype);  ///< "bfloat16", "float32", "uint32", "bfloat8_b", ...

@@ -62,9 +62,11 @@ struct ShardSpec {
   friend bool operator==(const ShardSpec&, const ShardSpec&) = default;
 
   static constexpr auto fields() {
-    return std::tuple{field("grid", &ShardSpec::grid, "cores that own the shards, in this order"),
-                      field("shape", &ShardSpec::shape, "[height, width] of one shard in elements"),
-                      field("orientation", &ShardSpec::orientation, "BLOCK_SHARDED only: whether neighbours in a row of the tensor lie in a row (ROW_MAJOR) or a column of the grid")};
+    return std::tuple{
+        field("grid", &ShardSpec::grid, "cores that own the shards, in this order"),
+        field("shape", &ShardSpec::shape, "[height, width] of one shard in elements"),
+        field("orientation", &ShardSpec::orientation,
+              "BLOCK_SHARDED only: whether neighbours in a row of the tensor lie in a row (ROW_MAJOR) or a column of the grid")};
   }
 };
 
@@ -86,19 +88,24 @@ struct MemoryConfig {
 
   /// What operator configs may say; ND shards exist in tensor files only.
   static constexpr auto fields() {
-    return std::tuple{
-        field("memory_layout", &MemoryConfig::memory_layout,
-              "who computes what: INTERLEAVED (rows shared out evenly), HEIGHT_SHARDED (rows), WIDTH_SHARDED (columns) or BLOCK_SHARDED (both) by core"),
-        field("buffer_type", &MemoryConfig::buffer_type, "DRAM: main memory; L1: the device's arena of recycled blocks, as large as its L2 caches"),
-        field("shard_spec", &MemoryConfig::shard_spec, "which core owns which piece; unset: even pieces, one for each core of the program or device")};
+    return std::tuple{field("memory_layout", &MemoryConfig::memory_layout,
+                            "who computes what: INTERLEAVED (rows shared out evenly), HEIGHT_SHARDED (rows), WIDTH_SHARDED (columns) or "
+                            "BLOCK_SHARDED (both) by core"),
+                      field("buffer_type", &MemoryConfig::buffer_type,
+                            "DRAM: main memory; L1: the device's arena of recycled blocks, as large as its L2 caches"),
+                      field("shard_spec", &MemoryConfig::shard_spec,
+                            "which core owns which piece; unset: even pieces, one for each core of the program or device")};
   }
 };
 
 /// TTNN's common memory configs.
 inline const MemoryConfig DRAM_MEMORY_CONFIG = {};
 inline const MemoryConfig L1_MEMORY_CONFIG = {.buffer_type = BufferType::L1};
-inline const MemoryConfig L1_WIDTH_SHARDED_MEMORY_CONFIG = {.memory_layout = TensorMemoryLayout::WIDTH_SHARDED, .buffer_type = BufferType::L1};
-inline const MemoryConfig L1_HEIGHT_SHARDED_MEMORY_CONFIG = {.memory_layout = TensorMemoryLayout::HEIGHT_SHARDED, .buffer_type = BufferType::L1};
-inline const MemoryConfig L1_BLOCK_SHARDED_MEMORY_CONFIG = {.memory_layout = TensorMemoryLayout::BLOCK_SHARDED, .buffer_type = BufferType::L1};
+inline const MemoryConfig L1_WIDTH_SHARDED_MEMORY_CONFIG = {.memory_layout = TensorMemoryLayout::WIDTH_SHARDED,
+                                                            .buffer_type = BufferType::L1};
+inline const MemoryConfig L1_HEIGHT_SHARDED_MEMORY_CONFIG = {.memory_layout = TensorMemoryLayout::HEIGHT_SHARDED,
+                                                             .buffer_type = BufferType::L1};
+inline const MemoryConfig L1_BLOCK_SHARDED_MEMORY_CONFIG = {.memory_layout = TensorMemoryLayout::BLOCK_SHARDED,
+                                                            .buffer_type = BufferType::L1};
 
 }  // namespace meshseek

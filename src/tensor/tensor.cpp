@@ -32,12 +32,13 @@ std::int64_t volume(const Shape& shape) {
 
 std::string to_string(const Shape& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
-Tensor::Tensor(Shape shape, DataType dtype, Layout layout, std::span<const std::byte> bytes, std::shared_ptr<const void> keep_alive, Device* device)
+Tensor::Tensor(Shape shape, DataType dtype, Layout layout, std::span<const std::byte> bytes, std::shared_ptr<const void> keep_alive,
+               Device* device)
     : shape_(std::move(shape)), dtype_(dtype), layout_(layout), bytes_(bytes), owner_(std::move(keep_alive)), device_(device) {
   const std::int64_t expected = storage_bytes(shape_, dtype_, layout_);
   if (static_cast<std::int64_t>(bytes_.size()) != expected) {
-    throw ShapeError(fmt::format("[tensor] {} {} {} needs {} bytes but was given {}", to_string(shape_), to_string(dtype_), to_string(layout_), expected,
-                                 bytes_.size()));
+    throw ShapeError(fmt::format("[tensor] {} {} {} needs {} bytes but was given {}", to_string(shape_), to_string(dtype_),
+                                 to_string(layout_), expected, bytes_.size()));
   }
 }
 
@@ -71,14 +72,15 @@ Tensor Tensor::zeros(Shape shape, DataType dtype, Device* device) {
 
 std::int64_t Tensor::dim(std::int64_t idx) const {
   const std::int64_t position = idx < 0 ? idx + rank() : idx;
-  if (position < 0 || position >= rank()) throw ShapeError(fmt::format("[tensor] dimension {} of {} does not exist", idx, to_string(shape_)));
+  if (position < 0 || position >= rank())
+    throw ShapeError(fmt::format("[tensor] dimension {} of {} does not exist", idx, to_string(shape_)));
   return shape_[static_cast<std::size_t>(position)];
 }
 
 Tensor Tensor::reshape(Shape shape) const {
   if (layout_ != Layout::row_major || meshseek::volume(shape) != volume()) {
-    throw ShapeError(fmt::format("[tensor] {} {} cannot become {}; expected ROW_MAJOR and an equal volume", to_string(shape_), to_string(layout_),
-                                 to_string(shape)));
+    throw ShapeError(fmt::format("[tensor] {} {} cannot become {}; expected ROW_MAJOR and an equal volume", to_string(shape_),
+                                 to_string(layout_), to_string(shape)));
   }
   Tensor result = *this;
   result.shape_ = std::move(shape);
@@ -104,17 +106,20 @@ void Tensor::deallocate() {
 }
 
 void Tensor::check_type(DataType wanted) const {
-  if (wanted != dtype_) throw ShapeError(fmt::format("[tensor] {} is {} but was read as {}", to_string(shape_), to_string(dtype_), to_string(wanted)));
+  if (wanted != dtype_)
+    throw ShapeError(fmt::format("[tensor] {} is {} but was read as {}", to_string(shape_), to_string(dtype_), to_string(wanted)));
 }
 
 std::byte* Tensor::writable_bytes() {
-  if (writable_ == nullptr) throw ShapeError(fmt::format("[tensor] {} {} is read-only or was deallocated", to_string(shape_), to_string(dtype_)));
+  if (writable_ == nullptr)
+    throw ShapeError(fmt::format("[tensor] {} {} is read-only or was deallocated", to_string(shape_), to_string(dtype_)));
   return writable_;
 }
 
 void Tensor::fill(std::span<const std::byte> bytes) {
   if (bytes.size() != bytes_.size()) {
-    throw ShapeError(fmt::format("[tensor] {} {} needs {} bytes but was given {}", to_string(shape_), to_string(dtype_), bytes_.size(), bytes.size()));
+    throw ShapeError(
+        fmt::format("[tensor] {} {} needs {} bytes but was given {}", to_string(shape_), to_string(dtype_), bytes_.size(), bytes.size()));
   }
   if (!bytes.empty()) std::memcpy(writable_bytes(), bytes.data(), bytes.size());
 }

@@ -20,7 +20,8 @@ class Tensor {
  public:
   Tensor() = default;
   /// Storage made elsewhere; `keep_alive` owns what `bytes` points to. \throws ShapeError when bytes.size() is not storage_bytes(shape, dtype, layout).
-  Tensor(Shape shape, DataType dtype, Layout layout, std::span<const std::byte> bytes, std::shared_ptr<const void> keep_alive, Device* device = nullptr);
+  Tensor(Shape shape, DataType dtype, Layout layout, std::span<const std::byte> bytes, std::shared_ptr<const void> keep_alive,
+         Device* device = nullptr);
 
   /// Row-major, uninitialised (empty) or zero-filled. Not for block-float types.
   static Tensor empty(Shape shape, DataType dtype, Device* device = nullptr);
@@ -76,11 +77,16 @@ class Tensor {
 /// The DataType that stores C++ type T (float, bf16, std::uint32_t, std::int32_t, std::uint16_t, std::uint8_t).
 template <class T>
 constexpr DataType dtype_of() {
-  if constexpr (std::is_same_v<T, float>) return DataType::float32;
-  else if constexpr (std::is_same_v<T, bf16>) return DataType::bfloat16;
-  else if constexpr (std::is_same_v<T, std::uint32_t>) return DataType::uint32;
-  else if constexpr (std::is_same_v<T, std::int32_t>) return DataType::int32;
-  else if constexpr (std::is_same_v<T, std::uint16_t>) return DataType::uint16;
+  if constexpr (std::is_same_v<T, float>)
+    return DataType::float32;
+  else if constexpr (std::is_same_v<T, bf16>)
+    return DataType::bfloat16;
+  else if constexpr (std::is_same_v<T, std::uint32_t>)
+    return DataType::uint32;
+  else if constexpr (std::is_same_v<T, std::int32_t>)
+    return DataType::int32;
+  else if constexpr (std::is_same_v<T, std::uint16_t>)
+    return DataType::uint16;
   else {
     static_assert(std::is_same_v<T, std::uint8_t>, "no DataType stores this type");
     return DataType::uint8;

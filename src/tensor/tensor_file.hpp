@@ -32,8 +32,8 @@ struct TensorFileHeader {
   DataType dtype = DataType::bfloat8_b;
   Layout layout = Layout::tile;
   MemoryConfig memory_config = {};
-  std::vector<std::uint32_t> alignment = {};           ///< as stored, e.g. {32, 32}; {1} row-major
-  std::vector<std::uint32_t> mesh_shape = {1};         ///< as stored
+  std::vector<std::uint32_t> alignment = {};    ///< as stored, e.g. {32, 32}; {1} row-major
+  std::vector<std::uint32_t> mesh_shape = {1};  ///< as stored
   std::vector<TensorShard> shards = {};
   std::vector<std::uint32_t> distribution_shape = {1};
   std::vector<Placement> placements = {Placement{}};
@@ -63,9 +63,11 @@ class TensorFile {
 };
 
 /// Writes one tensor for a 1x1 mesh with TTNN's default topology, atomically (see write_file_atomically).
-void write_tensor_file(const Path& path, const Shape& shape, DataType dtype, Layout layout, std::span<const std::byte> storage, const MemoryConfig& memory_config = {});
+void write_tensor_file(const Path& path, const Shape& shape, DataType dtype, Layout layout, std::span<const std::byte> storage,
+                       const MemoryConfig& memory_config = {});
 /// Writes a header and distinct shard buffers as given; offsets and sizes in `header.shards` are filled in here: shard i uses buffers[buffer_of_shard[i]].
 /// \throws Error on an empty buffer or an index without a buffer, ShapeError on a buffer whose size does not fit the shape.
-void write_tensor_file(const Path& path, TensorFileHeader header, std::span<const std::span<const std::byte>> buffers, std::span<const std::size_t> buffer_of_shard);
+void write_tensor_file(const Path& path, TensorFileHeader header, std::span<const std::span<const std::byte>> buffers,
+                       std::span<const std::size_t> buffer_of_shard);
 
 }  // namespace meshseek

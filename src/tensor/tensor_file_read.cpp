@@ -18,13 +18,16 @@ namespace fb = ::meshseek::tensorbin;
 constexpr std::size_t kSizeBytes = sizeof(std::uint64_t);
 constexpr std::size_t kMaxRank = 8;
 
-[[noreturn]] void fail(const Path& path, const std::string& what) { throw Error(fmt::format("[{}] {}; convert the store again", path.string(), what)); }
+[[noreturn]] void fail(const Path& path, const std::string& what) {
+  throw Error(fmt::format("[{}] {}; convert the store again", path.string(), what));
+}
 
 /// Dimensions and coordinates are short. A limit matters: many tables of a hostile header can share one long vector.
 template <class Vector>
 std::vector<std::uint32_t> copy_words(const Vector* words, const Path& path) {
   if (words == nullptr) return {};
-  if (words->size() > kMaxRank) fail(path, fmt::format("the header has a list of {} dimensions; at most {} are expected", words->size(), kMaxRank));
+  if (words->size() > kMaxRank)
+    fail(path, fmt::format("the header has a list of {} dimensions; at most {} are expected", words->size(), kMaxRank));
   return {words->begin(), words->end()};
 }
 
@@ -53,12 +56,14 @@ MemoryConfig read_memory_config(const fb::MemoryConfig* config, const Path& path
   result.buffer_type = checked_enum(config->buffer_type(), BufferType::TRACE, "buffer type", path);
   result.created_with_nd_shard_spec = config->created_with_nd_shard_spec();
   if (const fb::ShardSpec* spec = config->shard_spec()) {
-    result.shard_spec = ShardSpec{read_grid(spec->grid()), {spec->shape_h(), spec->shape_w()},
+    result.shard_spec = ShardSpec{read_grid(spec->grid()),
+                                  {spec->shape_h(), spec->shape_w()},
                                   checked_enum(spec->orientation(), ShardOrientation::COL_MAJOR, "shard orientation", path)};
   }
   if (const fb::NdShardSpec* spec = config->nd_shard_spec()) {
     const auto orientation = checked_enum(spec->orientation(), ShardOrientation::COL_MAJOR, "shard orientation", path);
-    const auto strategy = checked_enum(spec->shard_distribution_strategy(), ShardDistributionStrategy::CONTIGUOUS_1D, "shard distribution", path);
+    const auto strategy =
+        checked_enum(spec->shard_distribution_strategy(), ShardDistributionStrategy::CONTIGUOUS_1D, "shard distribution", path);
     result.nd_shard_spec = NdShardSpec{copy_words(spec->shard_shape(), path), read_grid(spec->grid()), orientation, strategy};
   }
   return result;
@@ -66,10 +71,12 @@ MemoryConfig read_memory_config(const fb::MemoryConfig* config, const Path& path
 
 void read_spec(const fb::TensorSpec* spec, const Path& path, TensorFileHeader& header) {
   if (spec == nullptr || spec->shape() == nullptr || spec->tensor_layout() == nullptr) fail(path, "the header has no tensor spec");
-  if (spec->shape()->size() > kMaxRank) fail(path, fmt::format("the header has rank {}; at most {} is expected", spec->shape()->size(), kMaxRank));
+  if (spec->shape()->size() > kMaxRank)
+    fail(path, fmt::format("the header has rank {}; at most {} is expected", spec->shape()->size(), kMaxRank));
   header.shape.assign(spec->shape()->begin(), spec->shape()->end());
   const fb::TensorLayout& layout = *spec->tensor_layout();
-  if (layout.data_type() > fb::DataType_Int32) fail(path, fmt::format("element type {} is not supported", static_cast<int>(layout.data_type())));
+  if (layout.data_type() > fb::DataType_Int32)
+    fail(path, fmt::format("element type {} is not supported", static_cast<int>(layout.data_type())));
   header.dtype = static_cast<DataType>(layout.data_type());
   if (layout.page_config_type() == fb::PageConfig_tile) {
     const fb::TilePageConfig* page = layout.page_config_as_tile();
@@ -119,7 +126,8 @@ void read_topology(const fb::TensorTopology* topology, const Path& path, TensorF
     }
   }
   if (topology->mesh_coords() == nullptr) return;
-  for (const fb::MeshCoordinate* coordinate : *topology->mesh_coords()) header.mesh_coords.push_back(copy_words(coordinate->values(), path));
+  for (const fb::MeshCoordinate* coordinate : *topology->mesh_coords())
+    header.mesh_coords.push_back(copy_words(coordinate->values(), path));
 }
 
 std::uint64_t expected_shard_bytes(const TensorFileHeader& header, const Path& path) {
@@ -134,12 +142,13 @@ void check_shards(const TensorFileHeader& header, std::uint64_t data_bytes, cons
   const std::uint64_t expected = expected_shard_bytes(header, path);
   for (const TensorShard& shard : header.shards) {
     if (shard.size != expected) {
-      fail(path, fmt::format("a shard of {} {} {} has {} bytes; expected {}", to_string(header.shape), to_string(header.dtype), to_string(header.layout),
-                             shard.size, expected));
+      fail(path, fmt::format("a shard of {} {} {} has {} bytes; expected {}", to_string(header.shape), to_string(header.dtype),
+                             to_string(header.layout), shard.size, expected));
     }
     if (shard.offset % 8 != 0) fail(path, fmt::format("a shard starts at offset {}, which is no multiple of 8", shard.offset));
     if (shard.offset > data_bytes || shard.size > data_bytes - shard.offset) {
-      fail(path, fmt::format("the file is cut off: a shard has {} bytes from offset {} of a data region of {}", shard.size, shard.offset, data_bytes));
+      fail(path, fmt::format("the file is cut off: a shard has {} bytes from offset {} of a data region of {}", shard.size, shard.offset,
+                             data_bytes));
     }
   }
 }

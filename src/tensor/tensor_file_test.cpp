@@ -1,4 +1,6 @@
 // Tensor files that are damaged or hostile, each class with its own words; and files of other TTNN versions that must load.
+#include "tensor/tensor_file.hpp"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -9,7 +11,6 @@
 
 #include "base/error.hpp"
 #include "base/file.hpp"
-#include "tensor/tensor_file.hpp"
 #include "tensor/tile_layout.hpp"
 #include "tests/support/temporary_folder.hpp"
 
@@ -337,19 +338,23 @@ TEST_F(TensorFiles, BuffersThatDoNotFitTheHeaderAreNotWritten) {
     const std::span<const std::byte> buffer(bytes);
     write_tensor_file(path(), header(shape, 0, 0), std::span(&buffer, 1), buffer_of_shard);
   };
-  EXPECT_THAT([&] { written(short_bytes, {0}, {4, 4}); }, ThrowsMessage<ShapeError>(HasSubstr("needs 64 bytes in each shard but was given 60")));
+  EXPECT_THAT([&] { written(short_bytes, {0}, {4, 4}); },
+              ThrowsMessage<ShapeError>(HasSubstr("needs 64 bytes in each shard but was given 60")));
   EXPECT_THAT([&] { written(good_bytes, {1}, {4, 4}); }, ThrowsMessage<Error>(HasSubstr("a shard uses buffer 1 of 1")));
   EXPECT_THAT([&] { written(good_bytes, {0, 0}, {4, 4}); }, ThrowsMessage<Error>(HasSubstr("1 shards but buffers for 2")));
-  EXPECT_THAT([&] { written(good_bytes, {0}, {1, 1, 1, 1, 1, 1, 1, 1, 16}); }, ThrowsMessage<ShapeError>(HasSubstr("at most 8 dimensions")));
+  EXPECT_THAT([&] { written(good_bytes, {0}, {1, 1, 1, 1, 1, 1, 1, 1, 16}); },
+              ThrowsMessage<ShapeError>(HasSubstr("at most 8 dimensions")));
   EXPECT_FALSE(std::filesystem::exists(path()));
 }
 
 TEST_F(TensorFiles, ADimensionBeyondThirtyTwoBitsIsNotWritten) {
-  EXPECT_THAT([] { serialise_header(header({(std::int64_t{1} << 32) + 4}, 0, 4)); }, ThrowsMessage<ShapeError>(HasSubstr("dimensions of 32 bits")));
+  EXPECT_THAT([] { serialise_header(header({(std::int64_t{1} << 32) + 4}, 0, 4)); },
+              ThrowsMessage<ShapeError>(HasSubstr("dimensions of 32 bits")));
 }
 
 TEST_F(TensorFiles, AnEmptyTensorIsNotWritten) {
-  EXPECT_THAT([&] { write_tensor_file(path(), {0, 4}, DataType::float32, Layout::row_major, {}); }, ThrowsMessage<Error>(HasSubstr("empty tensor")));
+  EXPECT_THAT([&] { write_tensor_file(path(), {0, 4}, DataType::float32, Layout::row_major, {}); },
+              ThrowsMessage<Error>(HasSubstr("empty tensor")));
 }
 
 }  // namespace

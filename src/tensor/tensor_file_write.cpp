@@ -46,8 +46,9 @@ flatbuffers::Offset<fb::MemoryConfig> write_memory_config(Builder& builder, cons
     nd_shard_spec = fb::CreateNdShardSpec(builder, shape, grid, static_cast<fb::ShardOrientation>(spec.orientation),
                                           static_cast<fb::ShardDistributionStrategy>(spec.shard_distribution_strategy));
   }
-  return fb::CreateMemoryConfig(builder, static_cast<fb::TensorMemoryLayout>(config.memory_layout), static_cast<fb::BufferType>(config.buffer_type),
-                                shard_spec, nd_shard_spec, config.created_with_nd_shard_spec);
+  return fb::CreateMemoryConfig(builder, static_cast<fb::TensorMemoryLayout>(config.memory_layout),
+                                static_cast<fb::BufferType>(config.buffer_type), shard_spec, nd_shard_spec,
+                                config.created_with_nd_shard_spec);
 }
 
 /// The order of creation is TTNN's: it decides the bytes of the header.
@@ -82,7 +83,8 @@ flatbuffers::Offset<fb::TensorTopology> write_topology(Builder& builder, const T
   }
   const auto placement_vector = builder.CreateVector(placements);
   std::vector<flatbuffers::Offset<fb::MeshCoordinate>> coordinates;
-  for (const Words& coordinate : header.mesh_coords) coordinates.push_back(fb::CreateMeshCoordinate(builder, builder.CreateVector(coordinate)));
+  for (const Words& coordinate : header.mesh_coords)
+    coordinates.push_back(fb::CreateMeshCoordinate(builder, builder.CreateVector(coordinate)));
   const auto coordinate_vector = builder.CreateVector(coordinates);
   return fb::CreateTensorTopology(builder, distribution, placement_vector, coordinate_vector);
 }
@@ -90,13 +92,16 @@ flatbuffers::Offset<fb::TensorTopology> write_topology(Builder& builder, const T
 void check_buffers(const Path& path, const TensorFileHeader& header, std::span<const std::span<const std::byte>> buffers,
                    std::span<const std::size_t> buffer_of_shard) {
   if (buffer_of_shard.size() != header.shards.size()) {
-    throw Error(fmt::format("[{}] {} shards but buffers for {}; expected one each", path.string(), header.shards.size(), buffer_of_shard.size()));
+    throw Error(
+        fmt::format("[{}] {} shards but buffers for {}; expected one each", path.string(), header.shards.size(), buffer_of_shard.size()));
   }
   for (const std::size_t buffer_idx : buffer_of_shard) {
-    if (buffer_idx >= buffers.size()) throw Error(fmt::format("[{}] a shard uses buffer {} of {}", path.string(), buffer_idx, buffers.size()));
+    if (buffer_idx >= buffers.size())
+      throw Error(fmt::format("[{}] a shard uses buffer {} of {}", path.string(), buffer_idx, buffers.size()));
   }
   if (header.shape.size() > kMaxRank) {
-    throw ShapeError(fmt::format("[{}] {} cannot be stored; expected at most {} dimensions", path.string(), to_string(header.shape), kMaxRank));
+    throw ShapeError(
+        fmt::format("[{}] {} cannot be stored; expected at most {} dimensions", path.string(), to_string(header.shape), kMaxRank));
   }
   const std::int64_t expected = storage_bytes(header.shape, header.dtype, header.layout);
   for (const auto& buffer : buffers) {

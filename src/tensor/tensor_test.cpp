@@ -144,7 +144,8 @@ TEST(TileLayout, NumbersOutsideOfAnIntegerTypeSaturate) {
 TEST(TileLayout, RawElementsAreTilizedLikeFloats) {
   const Shape shape = {3, 33, 17};
   const std::vector<float> values = random_values(volume(shape), 3);
-  EXPECT_EQ(tilize_elements(std::as_bytes(std::span(values)), shape, sizeof(float)), encode(values, shape, DataType::float32, Layout::tile));
+  EXPECT_EQ(tilize_elements(std::as_bytes(std::span(values)), shape, sizeof(float)),
+            encode(values, shape, DataType::float32, Layout::tile));
 }
 
 TEST(BlockFloat, ErrorsStayWithinHalfAStepOfTheSharedExponent) {
@@ -196,7 +197,8 @@ TEST(BlockFloat, FastNibblesEqualTheBitwiseDecoderForEveryExponentAndByte) {
     for (int first = 0; first < 256; first += 8) {
       const std::size_t block = 2 * 16 + 5;  // row 21: the third face
       tile[block] = static_cast<std::uint8_t>(exponent);
-      for (std::size_t idx = 0; idx < 8; ++idx) tile[64 + block * 8 + idx] = static_cast<std::uint8_t>(static_cast<std::size_t>(first) + idx);
+      for (std::size_t idx = 0; idx < 8; ++idx)
+        tile[64 + block * 8 + idx] = static_cast<std::uint8_t>(static_cast<std::size_t>(first) + idx);
       float row[32];
       decode_tile_row(reinterpret_cast<const std::byte*>(tile.data()), DataType::bfloat4_b, 21, row);
       for (std::size_t idx = 0; idx < 16; ++idx) {

@@ -29,14 +29,21 @@ T to_integer(float value) {
 void store_element(float value, DataType dtype, std::byte* out) {
   const auto put = [out](auto element) { std::memcpy(out, &element, sizeof(element)); };
   switch (dtype) {
-    case DataType::float32: return put(value);
-    case DataType::bfloat16: return put(to_bf16(value).bits);
-    case DataType::uint32: return put(to_integer<std::uint32_t>(value));
-    case DataType::int32: return put(to_integer<std::int32_t>(value));
-    case DataType::uint16: return put(to_integer<std::uint16_t>(value));
-    case DataType::uint8: return put(to_integer<std::uint8_t>(value));
+    case DataType::float32:
+      return put(value);
+    case DataType::bfloat16:
+      return put(to_bf16(value).bits);
+    case DataType::uint32:
+      return put(to_integer<std::uint32_t>(value));
+    case DataType::int32:
+      return put(to_integer<std::int32_t>(value));
+    case DataType::uint16:
+      return put(to_integer<std::uint16_t>(value));
+    case DataType::uint8:
+      return put(to_integer<std::uint8_t>(value));
     case DataType::bfloat8_b:
-    case DataType::bfloat4_b: break;
+    case DataType::bfloat4_b:
+      break;
   }
   throw ShapeError("[tensor] block-float values are not stored one by one");
 }
@@ -44,7 +51,8 @@ void store_element(float value, DataType dtype, std::byte* out) {
 void encode_face_row(std::span<const float, 16> values, DataType dtype, std::int64_t block, std::byte* tile) {
   if (!is_block_float(dtype)) {
     const auto size = static_cast<std::int64_t>(element_bytes(dtype));
-    for (std::int64_t idx = 0; idx < kFaceSize; ++idx) store_element(values[static_cast<std::size_t>(idx)], dtype, tile + (block * kFaceSize + idx) * size);
+    for (std::int64_t idx = 0; idx < kFaceSize; ++idx)
+      store_element(values[static_cast<std::size_t>(idx)], dtype, tile + (block * kFaceSize + idx) * size);
     return;
   }
   auto* bytes = reinterpret_cast<std::uint8_t*>(tile);
@@ -56,7 +64,8 @@ void encode_face_row(std::span<const float, 16> values, DataType dtype, std::int
     return;
   }
   std::uint8_t* packed = bytes + kExponentBytesPerTile + block * kFaceSize / 2;
-  for (std::int64_t pair = 0; pair < kFaceSize / 2; ++pair) packed[pair] = static_cast<std::uint8_t>(codes[2 * pair] | (codes[2 * pair + 1] << 4));
+  for (std::int64_t pair = 0; pair < kFaceSize / 2; ++pair)
+    packed[pair] = static_cast<std::uint8_t>(codes[2 * pair] | (codes[2 * pair + 1] << 4));
 }
 
 /// Encodes one padded row (a multiple of 32 values) into the tiles that cover it.
@@ -114,7 +123,9 @@ PhysicalShape physical_shape(const Shape& shape, Layout layout) {
   const std::int64_t cols = last_dim(shape, 1);
   const std::int64_t matrices = total == 0 ? 0 : total / (rows * cols);
   if (layout == Layout::row_major) return {matrices * rows, cols};
-  const auto padded = [&shape](std::int64_t size) { return checked_product(size / kTileSize + (size % kTileSize == 0 ? 0 : 1), kTileSize, shape); };
+  const auto padded = [&shape](std::int64_t size) {
+    return checked_product(size / kTileSize + (size % kTileSize == 0 ? 0 : 1), kTileSize, shape);
+  };
   return {checked_product(matrices, padded(rows), shape), padded(cols)};
 }
 
@@ -125,7 +136,8 @@ std::int64_t storage_bytes(const Shape& shape, DataType dtype, Layout layout) {
     return checked_product(tiles, tile_bytes(dtype), shape);
   }
   if (is_block_float(dtype)) {
-    throw ShapeError(fmt::format("[tensor] {} {} cannot be ROW_MAJOR; block-float types need the TILE layout", to_string(shape), to_string(dtype)));
+    throw ShapeError(
+        fmt::format("[tensor] {} {} cannot be ROW_MAJOR; block-float types need the TILE layout", to_string(shape), to_string(dtype)));
   }
   return checked_product(volume(shape), static_cast<std::int64_t>(element_bytes(dtype)), shape);
 }
@@ -136,11 +148,12 @@ std::int64_t tile_element_index(std::int64_t row, std::int64_t col, std::int64_t
   return tile * kTileSize * kTileSize + face * kFaceSize * kFaceSize + row % kFaceSize * kFaceSize + col % kFaceSize;
 }
 
-void encode_into(std::span<const float> values, const Shape& shape, DataType dtype, Layout layout, std::span<std::byte> out, float pad_value) {
+void encode_into(std::span<const float> values, const Shape& shape, DataType dtype, Layout layout, std::span<std::byte> out,
+                 float pad_value) {
   const std::int64_t bytes = storage_bytes(shape, dtype, layout);
   if (static_cast<std::int64_t>(values.size()) != volume(shape) || static_cast<std::int64_t>(out.size()) != bytes) {
-    throw ShapeError(fmt::format("[tensor] {} needs {} values and {} bytes but was given {} and {}", to_string(shape), volume(shape), bytes, values.size(),
-                                 out.size()));
+    throw ShapeError(fmt::format("[tensor] {} needs {} values and {} bytes but was given {} and {}", to_string(shape), volume(shape), bytes,
+                                 values.size(), out.size()));
   }
   if (layout == Layout::tile) return encode_tiles(values, shape, dtype, out, pad_value);
   const std::size_t size = element_bytes(dtype);
@@ -153,7 +166,8 @@ std::vector<std::byte> encode(std::span<const float> values, const Shape& shape,
   return storage;
 }
 
-std::vector<std::byte> encode_col_tilize(std::span<const float> values, const Shape& shape, DataType dtype, Layout layout, float pad_value) {
+std::vector<std::byte> encode_col_tilize(std::span<const float> values, const Shape& shape, DataType dtype, Layout layout,
+                                         float pad_value) {
   if (shape.size() < 2) throw ShapeError(fmt::format("[tensor] {} has no two dimensions to transpose", to_string(shape)));
   Shape swapped = shape;
   std::swap(swapped[swapped.size() - 1], swapped[swapped.size() - 2]);

@@ -29,10 +29,12 @@ std::int64_t tile_element_index(std::int64_t row, std::int64_t col, std::int64_t
 std::vector<std::byte> encode(std::span<const float> values, const Shape& shape, DataType dtype, Layout layout, float pad_value = 0.0F);
 
 /// Same into caller memory of exactly storage_bytes(...) bytes; no allocation per call beyond O(32 * cols).
-void encode_into(std::span<const float> values, const Shape& shape, DataType dtype, Layout layout, std::span<std::byte> out, float pad_value = 0.0F);
+void encode_into(std::span<const float> values, const Shape& shape, DataType dtype, Layout layout, std::span<std::byte> out,
+                 float pad_value = 0.0F);
 
 /// encode() of the transpose of the last two dimensions (TTNN's col_tilize=True). The result's shape is `shape` with its last two dimensions swapped.
-std::vector<std::byte> encode_col_tilize(std::span<const float> values, const Shape& shape, DataType dtype, Layout layout, float pad_value = 0.0F);
+std::vector<std::byte> encode_col_tilize(std::span<const float> values, const Shape& shape, DataType dtype, Layout layout,
+                                         float pad_value = 0.0F);
 
 /// Converts raw row-major elements (any dtype but block float) of `element_size` bytes into tile order, padding with zero bytes.
 std::vector<std::byte> tilize_elements(std::span<const std::byte> elements, const Shape& shape, std::size_t element_size);

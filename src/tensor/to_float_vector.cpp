@@ -15,12 +15,18 @@ float load_element(const std::byte* bytes, DataType dtype) {
     return element;
   };
   switch (dtype) {
-    case DataType::float32: return get(float{});
-    case DataType::bfloat16: return to_float(get(bf16{}));
-    case DataType::uint32: return static_cast<float>(get(std::uint32_t{}));
-    case DataType::int32: return static_cast<float>(get(std::int32_t{}));
-    case DataType::uint16: return static_cast<float>(get(std::uint16_t{}));
-    default: return static_cast<float>(get(std::uint8_t{}));
+    case DataType::float32:
+      return get(float{});
+    case DataType::bfloat16:
+      return to_float(get(bf16{}));
+    case DataType::uint32:
+      return static_cast<float>(get(std::uint32_t{}));
+    case DataType::int32:
+      return static_cast<float>(get(std::int32_t{}));
+    case DataType::uint16:
+      return static_cast<float>(get(std::uint16_t{}));
+    default:
+      return static_cast<float>(get(std::uint8_t{}));
   }
 }
 
@@ -28,7 +34,8 @@ float load_element(const std::byte* bytes, DataType dtype) {
 
 std::vector<float> to_float_vector(const Tensor& tensor) {
   if (!tensor.has_storage() && tensor.volume() != 0) {
-    throw ShapeError(fmt::format("[tensor] {} {} was deallocated; its values are gone", to_string(tensor.shape()), to_string(tensor.dtype())));
+    throw ShapeError(
+        fmt::format("[tensor] {} {} was deallocated; its values are gone", to_string(tensor.shape()), to_string(tensor.dtype())));
   }
   std::vector<float> values(static_cast<std::size_t>(tensor.volume()));
   const Shape& shape = tensor.shape();
@@ -43,7 +50,8 @@ std::vector<float> to_float_vector(const Tensor& tensor) {
       float& value = values[static_cast<std::size_t>(line * cols + col)];
       if (is_block_float(tensor.dtype())) {
         const std::int64_t tile_idx = tile_row / kTileSize * (physical.cols / kTileSize) + col / kTileSize;
-        if (col % kTileSize == 0) decode_tile_row(bytes + tile_idx * tile_bytes(tensor.dtype()), tensor.dtype(), tile_row % kTileSize, row_values);
+        if (col % kTileSize == 0)
+          decode_tile_row(bytes + tile_idx * tile_bytes(tensor.dtype()), tensor.dtype(), tile_row % kTileSize, row_values);
         value = row_values[col % kTileSize];
         continue;
       }

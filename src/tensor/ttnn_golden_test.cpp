@@ -1,6 +1,5 @@
 // Every file that TTNN 0.81.1 wrote, read to the same values and written to the same bytes (tests/data/ttnn/manifest.json).
 #include <gtest/gtest.h>
-
 #include <unistd.h>
 
 #include <cstring>
@@ -65,7 +64,9 @@ Input input_of(const Json& golden) {
     std::vector<float> values(100);
     for (int idx = 0; idx < 100; ++idx) {
       const int value = 7 * idx;
-      values[static_cast<std::size_t>(idx)] = static_cast<float>(golden.at("dtype") == "int32" ? value - 300 : golden.at("dtype") == "uint8" ? value % 256 : value);
+      values[static_cast<std::size_t>(idx)] = static_cast<float>(golden.at("dtype") == "int32"   ? value - 300
+                                                                 : golden.at("dtype") == "uint8" ? value % 256
+                                                                                                 : value);
     }
     return {values, {4, 25}};
   }
@@ -91,13 +92,14 @@ bool rounds_to_bf16(const Json& golden) {
 MemoryConfig memory_config_of(const std::string& name) {
   const auto sharded = [](TensorMemoryLayout layout, BufferType buffer, CoreCoord end, std::vector<std::uint32_t> shape) {
     const CoreRangeSet grid = {{{0, 0}, end}};
-    return MemoryConfig{.memory_layout = layout,
-                        .buffer_type = buffer,
-                        .shard_spec = ShardSpec{grid, shape, ShardOrientation::ROW_MAJOR},
-                        // A block-sharded tensor is laid out on its grid, the others round robin.
-                        .nd_shard_spec = NdShardSpec{shape, grid, ShardOrientation::ROW_MAJOR,
-                                                     layout == TensorMemoryLayout::BLOCK_SHARDED ? ShardDistributionStrategy::GRID_2D
-                                                                                                 : ShardDistributionStrategy::ROUND_ROBIN_1D}};
+    return MemoryConfig{
+        .memory_layout = layout,
+        .buffer_type = buffer,
+        .shard_spec = ShardSpec{grid, shape, ShardOrientation::ROW_MAJOR},
+        // A block-sharded tensor is laid out on its grid, the others round robin.
+        .nd_shard_spec = NdShardSpec{
+            shape, grid, ShardOrientation::ROW_MAJOR,
+            layout == TensorMemoryLayout::BLOCK_SHARDED ? ShardDistributionStrategy::GRID_2D : ShardDistributionStrategy::ROUND_ROBIN_1D}};
   };
   if (name == "mem_l1_interleaved") return {.buffer_type = BufferType::L1};
   if (name == "mem_width_dram") return sharded(TensorMemoryLayout::WIDTH_SHARDED, BufferType::DRAM, {3, 0}, {64, 32});
@@ -186,8 +188,10 @@ void write_case(const Path& path, const Json& golden, Input input) {
   const auto shape = golden.at("shape").get<Shape>();
   // A float32 tensor holds any bit pattern, NaN payloads included: its bytes are copied, not converted.
   std::vector<std::byte> storage;
-  if (name.starts_with("coltilize")) storage = encode_col_tilize(input.values, input.shape, dtype, layout);
-  else storage = encode(input.values, shape, dtype, layout, name.starts_with("pad3") ? 3.0F : 0.0F);
+  if (name.starts_with("coltilize"))
+    storage = encode_col_tilize(input.values, input.shape, dtype, layout);
+  else
+    storage = encode(input.values, shape, dtype, layout, name.starts_with("pad3") ? 3.0F : 0.0F);
   write_tensor_file(path, shape, dtype, layout, storage, memory_config_of(name));
 }
 

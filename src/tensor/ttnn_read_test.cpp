@@ -63,8 +63,9 @@ MemoryConfig memory_config_of(const Json& table) {
   }
   if (table.contains("nd_shard_spec")) {
     const Json& spec = table.at("nd_shard_spec");
-    config.nd_shard_spec = NdShardSpec{spec.at("shard_shape").get<Words>(), grid_of(spec), static_cast<ShardOrientation>(enum_of(spec, "orientation")),
-                                       static_cast<ShardDistributionStrategy>(enum_of(spec, "shard_distribution_strategy"))};
+    config.nd_shard_spec =
+        NdShardSpec{spec.at("shard_shape").get<Words>(), grid_of(spec), static_cast<ShardOrientation>(enum_of(spec, "orientation")),
+                    static_cast<ShardDistributionStrategy>(enum_of(spec, "shard_distribution_strategy"))};
   }
   return config;
 }

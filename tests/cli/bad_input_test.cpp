@@ -123,7 +123,8 @@ TEST_F(BadInput, AConfigOfAnotherMeshOrVersionIsRefused) {
   ASSERT_EQ(run({"configure", checkpoint("v3-tiny").string(), "--mode", "decode", "-o", config.string()}).exit_code, 0);
   const fs::path store = convert(checkpoint("v3-tiny"));
   replace_in_file(config, "\"mesh\": \"1x1\"", "\"mesh\": \"1x2\"");
-  expect_failure(run({"run", store.string(), "--ids", "1,2", "--decode-config", config.string()}), "is for mesh 1x2 but the store is for mesh 1x1");
+  expect_failure(run({"run", store.string(), "--ids", "1,2", "--decode-config", config.string()}),
+                 "is for mesh 1x2 but the store is for mesh 1x1");
   replace_in_file(config, "\"format_version\": 1", "\"format_version\": 7");
   expect_failure(run({"run", store.string(), "--ids", "1,2", "--decode-config", config.string()}), "format_version 7");
 }

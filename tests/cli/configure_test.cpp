@@ -122,8 +122,10 @@ TEST_F(ConfigureDiff, AModelIsComparedWithAFileOfItsMode) {
   const std::string decode = config("decode.json", {"--mode", "decode", "--set", "model.lm_head.dtype=bfloat16"});
   const std::string difference = run({"configure", model_, "--device", device_, "--diff", decode}).out;
   EXPECT_THAT(difference, ::testing::MatchesRegex("model.lm_head.dtype: [a-z0-9]+ -> bfloat16\n"));
-  EXPECT_EQ(run({"configure", model_, "--device", device_, "--set", "model.lm_head.dtype=bfloat16", "--diff", decode}).out, "no differences\n");
-  EXPECT_THAT(run({"configure", model_, "--device", device_, "--mode", "prefill", "--diff", decode}).out, ::testing::StartsWith("mode: prefill -> decode\n"));
+  EXPECT_EQ(run({"configure", model_, "--device", device_, "--set", "model.lm_head.dtype=bfloat16", "--diff", decode}).out,
+            "no differences\n");
+  EXPECT_THAT(run({"configure", model_, "--device", device_, "--mode", "prefill", "--diff", decode}).out,
+              ::testing::StartsWith("mode: prefill -> decode\n"));
 }
 
 TEST_F(ConfigureDiff, AFileThatIsNoModelConfigIsNamed) {

@@ -102,7 +102,8 @@ TEST_F(Convert, TwoProcessesAtOnceConvertOnce) {
   const auto second = start(arguments);
   const Tree report = first->wait().json();
   const Tree other = second->wait().json();
-  const std::int64_t num_up_to_date = report.find("up_to_date")->as_integer("up_to_date") + other.find("up_to_date")->as_integer("up_to_date");
+  const std::int64_t num_up_to_date =
+      report.find("up_to_date")->as_integer("up_to_date") + other.find("up_to_date")->as_integer("up_to_date");
   EXPECT_EQ(num_up_to_date, report.find("tensors")->as_integer("tensors"));
   EXPECT_EQ(run({"run", (folder() / "store").string(), "--ids", "1", "-n", "1"}).exit_code, 0);
 }

@@ -103,7 +103,8 @@ class Score : public ProgramTest {};
 
 TEST_F(Score, PerplexityFollowsFromTheLogits) {
   const fs::path store = convert(tiny_shakespeare());
-  const std::string text = "If music be the food of love, play on;\nGive me excess of it, that, surfeiting,\nThe appetite may sicken, and so die.\n";
+  const std::string text =
+      "If music be the food of love, play on;\nGive me excess of it, that, surfeiting,\nThe appetite may sicken, and so die.\n";
   const std::string ids = run({"tokenize", store.string(), "--no-special"}, text).out;
   const std::string file = (folder() / "out.safetensors").string();
   ASSERT_EQ(run({"logits", store.string(), "--ids", ids, "-o", file}).exit_code, 0);
@@ -132,7 +133,8 @@ TEST_F(Score, PerplexityFollowsFromTheLogits) {
 TEST_F(Score, AModelAgreesWithItself) {
   const fs::path store = convert(tiny_shakespeare());
   const std::string text = (tiny_shakespeare() / "heldout.txt").string();
-  const Tree score = run({"score", store.string(), "--text", text, "--max-tokens", "100", "--ctx", "32", "--reference", store.string(), "--json"}).json();
+  const Tree score =
+      run({"score", store.string(), "--text", text, "--max-tokens", "100", "--ctx", "32", "--reference", store.string(), "--json"}).json();
   EXPECT_EQ(score.find("windows")->as_integer("windows"), 4);
   EXPECT_EQ(score.find("scored")->as_integer("scored"), 96);
   const Tree& reference = *score.find("reference");

@@ -51,8 +51,8 @@ void expect_one_error(const Result& result, int exit_code, std::string_view part
 
 }  // namespace
 
-Child::Child(const fs::path& folder, const Arguments& arguments, const std::map<std::string, std::string>& environment, const std::string& input,
-             const std::string& out_path)
+Child::Child(const fs::path& folder, const Arguments& arguments, const std::map<std::string, std::string>& environment,
+             const std::string& input, const std::string& out_path)
     : folder_(folder), out_path_(out_path.empty() ? (folder / "out").string() : out_path) {
   fs::create_directories(folder_);
   std::ofstream(folder_ / "in", std::ios::binary) << input;
@@ -103,8 +103,9 @@ Result Child::wait() {
 }
 
 std::unique_ptr<Child> ProgramTest::start(const Arguments& arguments, const std::string& input, const std::string& out_path) {
-  std::map<std::string, std::string> environment = {
-      {"HOME", (folder() / "home").string()}, {"MESHSEEK_CACHE", cache().string()}, {"MESHSEEK_MODELS", (source_folder() / "models").string()}};
+  std::map<std::string, std::string> environment = {{"HOME", (folder() / "home").string()},
+                                                    {"MESHSEEK_CACHE", cache().string()},
+                                                    {"MESHSEEK_MODELS", (source_folder() / "models").string()}};
   for (const auto& [name, value] : environment_) environment[name] = value;
   return std::make_unique<Child>(folder() / fmt::format("child{}", num_children_++), arguments, environment, input, out_path);
 }

@@ -138,14 +138,16 @@ TEST_F(Run, PromptTextNeverBecomesASpecialToken) {
 }
 
 TEST_F(Run, AStopTextEndsTheContinuationAndIsNotShown) {
-  const Arguments arguments = {"run", model_, "--dtype", "float32", "-p", "HAMLET.\nTo be, or not to be", "--stop", "zebra", "--stop", "not a man", "--json"};
+  const Arguments arguments = {"run",    model_,  "--dtype", "float32",   "-p",    "HAMLET.\nTo be, or not to be",
+                               "--stop", "zebra", "--stop",  "not a man", "--json"};
   const Tree answer = run(arguments).json();
   EXPECT_EQ(answer.find("text")->as_string("text"), " a man of this?I am ");
   EXPECT_EQ(answer.find("finish_reason")->as_string("finish_reason"), "stop");
 }
 
 TEST_F(Run, IgnoreEosGoesOnAfterTheEndToken) {
-  const Arguments arguments = {"run", model_, "--dtype", "float32", "-p", "HAMLET.\nTo be, or not to be", "-n", "30", "--ignore-eos", "--json"};
+  const Arguments arguments = {"run", model_, "--dtype",      "float32", "-p", "HAMLET.\nTo be, or not to be",
+                               "-n",  "30",   "--ignore-eos", "--json"};
   const Tree answer = run(arguments).json();
   EXPECT_EQ(integers(*answer.find("ids")).size(), 30U);
   EXPECT_EQ(integers(*answer.find("ids"))[20], 1) << "the end token, as in the golden";
@@ -197,7 +199,8 @@ TEST_F(Run, OneStoreRunsWithTwoConfigsAndNothingIsConvertedAgain) {
   const fs::path store = convert(v3_tiny_);
   const auto before = files_of(store);
   const Result standard = run({"logits", store.string(), "--ids", "5,6,7", "-o", (folder() / "a.safetensors").string()});
-  const Result exact = run({"logits", store.string(), "--ids", "5,6,7", "-o", (folder() / "b.safetensors").string(), "--set", "model.**.math_fidelity=HiFi4"});
+  const Result exact = run(
+      {"logits", store.string(), "--ids", "5,6,7", "-o", (folder() / "b.safetensors").string(), "--set", "model.**.math_fidelity=HiFi4"});
   ASSERT_EQ(standard.exit_code, 0) << standard.err;
   ASSERT_EQ(exact.exit_code, 0) << exact.err;
   EXPECT_NE(read_file(folder() / "a.safetensors"), read_file(folder() / "b.safetensors"));
@@ -218,7 +221,8 @@ TEST_F(Run, ThePlanLogShowsEachDistinctPlanOnce) {
   set("MESHSEEK_LOG", "plan");
   const Result result = run({"run", v3_tiny_, "--ids", "5,6,7", "-n", "4"});
   EXPECT_EQ(result.exit_code, 0);
-  for (const char* part : {"plan linear ", "plan grouped_linear ", "plan mul ", "plan flash_mla_decode ", "result in L1", "result in DRAM"}) {
+  for (const char* part :
+       {"plan linear ", "plan grouped_linear ", "plan mul ", "plan flash_mla_decode ", "result in L1", "result in DRAM"}) {
     EXPECT_THAT(result.err, HasSubstr(part));
   }
   std::istringstream lines(result.err);

@@ -107,7 +107,9 @@ TEST_F(Inspect, ATensorFileTellsShapeAndType) {
 }
 
 TEST_F(Inspect, TheRunConfigShowsLoadedWeights) {
-  const Tree document = run({"inspect", checkpoint("v3-tiny").string(), "--run-config", "--set", "model.lm_head.compute_kernel_config.math_fidelity=HiFi4"}).json();
+  const Tree document =
+      run({"inspect", checkpoint("v3-tiny").string(), "--run-config", "--set", "model.lm_head.compute_kernel_config.math_fidelity=HiFi4"})
+          .json();
   for (const char* mode : {"prefill", "decode"}) {
     const Tree& head = *document.find(mode)->find("model")->find("lm_head");
     EXPECT_EQ(head.find("op")->as_string("op"), "Linear");

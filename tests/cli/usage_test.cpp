@@ -12,7 +12,8 @@ namespace {
 
 using Flags = std::set<std::string>;
 
-const std::vector<std::string> kVerbs = {"convert", "configure", "run", "logits", "score", "tokenize", "template", "inspect", "explain", "replay"};
+const std::vector<std::string> kVerbs = {"convert",  "configure", "run",     "logits",  "score",
+                                         "tokenize", "template",  "inspect", "explain", "replay"};
 
 class Usage : public ProgramTest {};
 

@@ -1,11 +1,12 @@
 // Overlays and assignments from hostile hands: they change the tree, or throw a ConfigError and leave it as it was.
+#include "config/overlay.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>
 
 #include "base/error.hpp"
-#include "config/overlay.hpp"
 #include "config/ranges.hpp"
 #include "config/serialise.hpp"
 #include "modules/mlp/mlp.hpp"
@@ -17,7 +18,9 @@ namespace {
 struct Stack {
   std::vector<Mlp::Config> layers = {};
   LinearConfig lm_head = {};
-  static constexpr auto fields() { return std::tuple{field("layers", &Stack::layers, "blocks"), field("lm_head", &Stack::lm_head, "head")}; }
+  static constexpr auto fields() {
+    return std::tuple{field("layers", &Stack::layers, "blocks"), field("lm_head", &Stack::lm_head, "head")};
+  }
 };
 
 Tree base() {

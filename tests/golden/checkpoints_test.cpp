@@ -52,7 +52,8 @@ std::vector<float> cache_part(const LatentCache& cache, std::int64_t begin, std:
 }
 
 /// Sets of experts equal, then weights per expert. `first` and `layer` locate the layer in the golden [M, T, k].
-void expect_routing(const Routing& routing, std::span<const std::int64_t> indices, std::span<const float> weights, const std::string& what) {
+void expect_routing(const Routing& routing, std::span<const std::int64_t> indices, std::span<const float> weights,
+                    const std::string& what) {
   const auto actual_indices = routing.indices.data<std::int32_t>();
   const auto actual_weights = routing.weights.data<float>();
   ASSERT_EQ(actual_indices.size(), indices.size()) << what;
@@ -75,8 +76,8 @@ void expect_all_routing(const Model::Trace& trace, const Arrays& golden, const s
   std::size_t moe_idx = 0;
   for (const auto& routing : trace.routing) {
     if (!routing) continue;
-    expect_routing(*routing, std::span(indices).subspan(moe_idx * per_layer, per_layer), std::span(weights).subspan(moe_idx * per_layer, per_layer),
-                   "routing of prompt " + suffix);
+    expect_routing(*routing, std::span(indices).subspan(moe_idx * per_layer, per_layer),
+                   std::span(weights).subspan(moe_idx * per_layer, per_layer), "routing of prompt " + suffix);
     ++moe_idx;
   }
   EXPECT_EQ(static_cast<std::int64_t>(moe_idx), shape[0]);
@@ -94,7 +95,8 @@ TEST_P(Checkpoint, PrefillReproducesLogitsHiddenStatesCacheAndRouting) {
     const std::int64_t vocab = runner.hf_config().vocab_size;
     const std::int64_t num_ids = output.logits.dim(0);
     if (golden.contains("logits_" + suffix)) expect_logits(logits, golden.floats("logits_" + suffix), "logits_" + suffix);
-    if (suffix != "clear") expect_logits(row_of(logits, num_ids - 1, vocab), golden.floats("logits_" + suffix + "_last"), "last of " + suffix);
+    if (suffix != "clear")
+      expect_logits(row_of(logits, num_ids - 1, vocab), golden.floats("logits_" + suffix + "_last"), "last of " + suffix);
     expect_all_routing(trace, golden, suffix);
     if (suffix != "7" && suffix != "200") continue;
     const Shape& shape = golden.shape("cache_c_kv_" + suffix);  // [L, N, r]
@@ -119,7 +121,8 @@ TEST_P(Checkpoint, HiddenStatesAfterEveryLayerAreReproduced) {
   const std::int64_t per_layer = 7 * runner.hf_config().hidden_size;
   ASSERT_EQ(static_cast<std::int64_t>(trace.hidden.size()), golden.shape("hidden_7")[0]);
   for (std::size_t idx = 0; idx < trace.hidden.size(); ++idx) {
-    expect_close(trace.hidden[idx].data<float>(), row_of(hidden, static_cast<std::int64_t>(idx), per_layer), "hidden " + std::to_string(idx));
+    expect_close(trace.hidden[idx].data<float>(), row_of(hidden, static_cast<std::int64_t>(idx), per_layer),
+                 "hidden " + std::to_string(idx));
   }
   expect_close(output.post_norm.data<float>(), golden.floats("final_norm_7"), "final norm");
 }
@@ -199,8 +202,8 @@ TEST_P(Checkpoint, PrefillInChunksEqualsOnePrefill) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, Checkpoint,
-                         ::testing::Values("v2lite-tiny", "v2-tiny", "v3-tiny", "v3-tiny-fp8", "v3-tiny-fp8-ue8m0", "moonlight-tiny", "kimi-tiny",
-                                           "odd-tiny", "tied-tiny"),
+                         ::testing::Values("v2lite-tiny", "v2-tiny", "v3-tiny", "v3-tiny-fp8", "v3-tiny-fp8-ue8m0", "moonlight-tiny",
+                                           "kimi-tiny", "odd-tiny", "tied-tiny"),
                          [](const auto& param) {
                            std::string name = param.param;
                            std::replace(name.begin(), name.end(), '-', '_');
@@ -211,7 +214,8 @@ TEST(OperatorLog, ShowsThatPrefillIsNaiveAndDecodeAbsorbed) {
   Engine engine(testing::data_folder() / "checkpoints" / "v2lite-tiny");
   std::vector<std::string> attentions;
   engine.runner().device().set_observer([&](const OpRecord& record) {
-    if (record.op.starts_with("flash_mla")) attentions.push_back(std::string(record.op) + " " + record.detail.substr(0, record.detail.find(' ')));
+    if (record.op.starts_with("flash_mla"))
+      attentions.push_back(std::string(record.op) + " " + record.detail.substr(0, record.detail.find(' ')));
   });
   const std::int64_t ids[] = {3, 4};
   engine.runner().prefill(ids, Model::Logits::last);
@@ -235,7 +239,8 @@ TEST_P(MtpCheckpoint, LogitsEqualTheGoldensForBothHiddenSources) {
       const auto main = runner.prefill(ids, Model::Logits::none);
       const auto mtp = runner.mtp(main, ids);
       const std::string name = "mtp_" + variant;
-      expect_logits(row_of(mtp.logits.data<float>(), mtp.logits.dim(0) - 1, vocab), golden.floats(name + "_logits_" + suffix + "_last"), name);
+      expect_logits(row_of(mtp.logits.data<float>(), mtp.logits.dim(0) - 1, vocab), golden.floats(name + "_logits_" + suffix + "_last"),
+                    name);
       if (suffix != "7") continue;
       expect_logits(mtp.logits.data<float>(), golden.floats(name + "_logits_7"), name);
       expect_close(mtp.h.data<float>(), golden.floats(name + "_hidden_7"), name);

@@ -103,8 +103,9 @@ struct Policy {
 
 const Policy kPolicies[] = {
     {"bfloat8_b", DataType::bfloat8_b, nullptr, 0.0009, 1.0002},
-    {"mixed", DataType::bfloat4_b, R"({"format_version": 1, "model": {"layers": {"0-5": {"mla": "bfloat8_b"}}, "mtp": {"0": {"block": {"mla": "bfloat8_b"}}}}})",
-     0.025, 1.0024},
+    {"mixed", DataType::bfloat4_b,
+     R"({"format_version": 1, "model": {"layers": {"0-5": {"mla": "bfloat8_b"}}, "mtp": {"0": {"block": {"mla": "bfloat8_b"}}}}})", 0.025,
+     1.0024},
     {"bfloat4_b", DataType::bfloat4_b, nullptr, 0.040, 1.017},
 };
 
@@ -171,7 +172,8 @@ TEST_P(QuantisedModel, DefaultFidelitiesStayWithinTheQuantisationGate) {
   ids.resize(kGateTokens);
   const Cost cost = cost_against_exact(exact.runner(), quantised.runner(), ids);
   RecordProperty("kl", std::to_string(cost.kl));
-  std::printf("%s: KL %.5f, perplexity ratio %.5f, top-1 agreement %.4f\n", policy.name, cost.kl, cost.perplexity_ratio, cost.top1_agreement);
+  std::printf("%s: KL %.5f, perplexity ratio %.5f, top-1 agreement %.4f\n", policy.name, cost.kl, cost.perplexity_ratio,
+              cost.top1_agreement);
   EXPECT_LE(cost.kl, 1.5 * policy.exact_kl + 0.002);
   EXPECT_LE(cost.perplexity_ratio, policy.exact_perplexity_ratio + 0.01);
 }
@@ -221,20 +223,24 @@ TEST_P(Bfloat16, ActivationsStayWithinTheRecommendedLimits) {
       if (!routing) continue;
       const auto actual = routing->indices.data<std::int32_t>();
       for (std::size_t token = 0; token < num_ids; ++token) {
-        std::vector<std::int64_t> a(actual.begin() + static_cast<std::ptrdiff_t>(token * k), actual.begin() + static_cast<std::ptrdiff_t>((token + 1) * k));
+        std::vector<std::int64_t> a(actual.begin() + static_cast<std::ptrdiff_t>(token * k),
+                                    actual.begin() + static_cast<std::ptrdiff_t>((token + 1) * k));
         const auto begin = indices.begin() + static_cast<std::ptrdiff_t>((moe_idx * num_ids + token) * k);
         std::vector<std::int64_t> b(begin, begin + static_cast<std::ptrdiff_t>(k));
         std::sort(a.begin(), a.end());
         std::sort(b.begin(), b.end());
-        if (a == b) ++equal_sets;
-        else routed_equally[token] = false;
+        if (a == b)
+          ++equal_sets;
+        else
+          routed_equally[token] = false;
       }
       ++moe_idx;
     }
     const double share = static_cast<double>(equal_sets) / static_cast<double>(moe_idx * num_ids);
     const auto logits = output.logits.data<float>();
     if (suffix == "64" || suffix == "200") {
-      const auto found = difference(row_of(logits, static_cast<std::int64_t>(num_ids) - 1, vocab), golden.floats("logits_" + suffix + "_last"));
+      const auto found =
+          difference(row_of(logits, static_cast<std::int64_t>(num_ids) - 1, vocab), golden.floats("logits_" + suffix + "_last"));
       std::printf("%s %s: routing %.3f, rms of the last logits %.3f\n", GetParam(), suffix.c_str(), share, found.rms);
       continue;
     }
@@ -263,8 +269,8 @@ TEST_P(Bfloat16, ActivationsStayWithinTheRecommendedLimits) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, Bfloat16,
-                         ::testing::Values("v2lite-tiny", "v2-tiny", "v3-tiny", "v3-tiny-fp8", "v3-tiny-fp8-ue8m0", "moonlight-tiny", "kimi-tiny",
-                                           "odd-tiny", "tied-tiny"),
+                         ::testing::Values("v2lite-tiny", "v2-tiny", "v3-tiny", "v3-tiny-fp8", "v3-tiny-fp8-ue8m0", "moonlight-tiny",
+                                           "kimi-tiny", "odd-tiny", "tied-tiny"),
                          [](const auto& param) {
                            std::string name = param.param;
                            std::replace(name.begin(), name.end(), '-', '_');

@@ -58,7 +58,8 @@ TEST_F(Unit, FrequenciesAndScalesOfEveryRopeConfigAreExact) {
     ASSERT_EQ(inv_freq.size(), expected.size()) << name;
     for (std::size_t idx = 0; idx < expected.size(); ++idx) expect_relative(inv_freq[idx], expected[idx].as_number("inv_freq"), 1e-6, name);
     expect_relative(mla_softmax_scale(hf), entry.find("softmax_scale")->as_number("softmax_scale"), 1e-6, name + " softmax scale");
-    expect_relative(rope_cos_sin_factor(hf.rope), entry.find("cos_sin_factor")->as_number("cos_sin_factor"), 1e-6, name + " cos/sin factor");
+    expect_relative(rope_cos_sin_factor(hf.rope), entry.find("cos_sin_factor")->as_number("cos_sin_factor"), 1e-6,
+                    name + " cos/sin factor");
     ++configs;
   }
   EXPECT_EQ(configs, 9U);
@@ -134,7 +135,8 @@ class Gating : public Unit {
     const std::string prefix = "gate." + one.name + ".";
     const std::int64_t num_experts = golden_.shape(prefix + "logits")[1];
     const std::vector<float> logits = golden_.floats(prefix + "logits");
-    const auto rows = std::span(logits).subspan(static_cast<std::size_t>(begin * num_experts), static_cast<std::size_t>((end - begin) * num_experts));
+    const auto rows =
+        std::span(logits).subspan(static_cast<std::size_t>(begin * num_experts), static_cast<std::size_t>((end - begin) * num_experts));
     RouterConfig config = one.config;
     if (golden_.contains(prefix + bias)) config.e_score_correction_bias = slot(golden_.floats(prefix + bias), bias_dtype);
     return router(Tensor::from<float>({end - begin, num_experts}, rows, &device_), config);

@@ -1,6 +1,7 @@
 #include "tests/support/arrays.hpp"
 
 #include <fmt/format.h>
+
 #include <cmath>
 #include <cstring>
 #include <stdexcept>

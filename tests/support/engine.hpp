@@ -14,7 +14,7 @@ namespace meshseek::testing {
 struct EngineOptions {
   DataType dtype = DataType::float32;
   Tree dtype_policy = {};
-  std::vector<std::string> sets = {};         ///< applied to both configs
+  std::vector<std::string> sets = {};          ///< applied to both configs
   std::vector<std::string> prefill_sets = {};  ///< applied to the prefill config after `sets`
   std::size_t num_threads = 0;
   std::int64_t max_tokens = 0;  ///< capacity; 0: max_position_embeddings

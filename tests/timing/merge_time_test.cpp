@@ -118,8 +118,8 @@ TEST(MergeTime, IsLessThanOpeningTheFilesAndGrowsLinearly) {
         if (entry.is_regular_file()) const TensorFile file(entry.path());
       }
     });
-    std::printf("%lld files: opening %.1f ms, merging %.1f ms; 610 layers: merging %.1f ms (x %.1f)\n", static_cast<long long>(mapped.num_files()),
-                open_s * 1e3, merge_s * 1e3, large_merge_s * 1e3, large_merge_s / merge_s);
+    std::printf("%lld files: opening %.1f ms, merging %.1f ms; 610 layers: merging %.1f ms (x %.1f)\n",
+                static_cast<long long>(mapped.num_files()), open_s * 1e3, merge_s * 1e3, large_merge_s * 1e3, large_merge_s / merge_s);
   }
   EXPECT_LT(merge_s, open_s);
   EXPECT_LT(large_merge_s, 12.0 * merge_s);

@@ -13,7 +13,8 @@ class Embedding {
   using Config = EmbeddingConfig;
 
   /// Writes `weight` [vocab_size, hidden_size] from `embed_tokens.weight`.
-  static WeightConfig convert_weights(const HfConfig& hf, const StateDictView& state_dict, const WeightOutput& output, const MeshShape& mesh);
+  static WeightConfig convert_weights(const HfConfig& hf, const StateDictView& state_dict, const WeightOutput& output,
+                                      const MeshShape& mesh);
   static Config prefill_model_config(const HfConfig& hf, const MeshDevice& mesh);
   static Config decode_model_config(const HfConfig& hf, const MeshDevice& mesh);
   Embedding(const HfConfig&, const MeshDevice&) {}

@@ -13,7 +13,8 @@ class LmHead {
   using Config = LinearConfig;
 
   /// \param state_dict the place of a `weight` [vocab_size, hidden_size]: lm_head, model.embed_tokens when tied, or an MTP layer's own copy
-  static WeightConfig convert_weights(const HfConfig& hf, const StateDictView& state_dict, const WeightOutput& output, const MeshShape& mesh);
+  static WeightConfig convert_weights(const HfConfig& hf, const StateDictView& state_dict, const WeightOutput& output,
+                                      const MeshShape& mesh);
   static Config prefill_model_config(const HfConfig& hf, const MeshDevice& mesh);
   static Config decode_model_config(const HfConfig& hf, const MeshDevice& mesh);
   LmHead(const HfConfig&, const MeshDevice&) {}

@@ -49,7 +49,8 @@ class Mla {
     }
   };
 
-  static WeightConfig convert_weights(const HfConfig& hf, const StateDictView& state_dict, const WeightOutput& output, const MeshShape& mesh);
+  static WeightConfig convert_weights(const HfConfig& hf, const StateDictView& state_dict, const WeightOutput& output,
+                                      const MeshShape& mesh);
   /// The naive form: cheaper than the absorbed one when many tokens share the expansion of the latents.
   static Config prefill_model_config(const HfConfig& hf, const MeshDevice& mesh);
   /// The absorbed form: reads each cached row once for all heads.

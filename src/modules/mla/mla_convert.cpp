@@ -18,7 +18,8 @@ std::vector<float> head_rows(std::span<const float> kv_b, const HfConfig& hf, st
   return rows;
 }
 
-void convert_queries(const HfConfig& hf, const StateDictView& state_dict, const WeightOutput& output, const MeshShape& mesh, WeightConfig& config) {
+void convert_queries(const HfConfig& hf, const StateDictView& state_dict, const WeightOutput& output, const MeshShape& mesh,
+                     WeightConfig& config) {
   const std::int64_t q_dim = hf.num_attention_heads * hf.qk_head_dim();
   if (hf.q_lora_rank == 0) {
     config.set("wq", convert_linear(state_dict, "q_proj", q_dim, hf.hidden_size, output.sub("wq")));

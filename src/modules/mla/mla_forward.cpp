@@ -1,7 +1,6 @@
-#include "modules/mla/mla.hpp"
-
 #include <utility>
 
+#include "modules/mla/mla.hpp"
 #include "ops/concat.hpp"
 #include "ops/linear.hpp"
 
@@ -26,8 +25,8 @@ Tensor Mla::queries(const Tensor& x, const Config& cfg, const RopeTables& tables
   if (cfg.wq) {
     q = linear(x, *cfg.wq);
   } else {
-    Tensor latent = linear(x, *cfg.wq_a);                  // [T, q_lora_rank]
-    Tensor normed = norm_.forward(latent, *cfg.q_norm);    // [T, q_lora_rank]
+    Tensor latent = linear(x, *cfg.wq_a);                // [T, q_lora_rank]
+    Tensor normed = norm_.forward(latent, *cfg.q_norm);  // [T, q_lora_rank]
     latent.deallocate();
     q = linear(normed, *cfg.wq_b);
   }
@@ -35,26 +34,26 @@ Tensor Mla::queries(const Tensor& x, const Config& cfg, const RopeTables& tables
 }
 
 void Mla::append(const Tensor& x, const Config& cfg, const RopeTables& tables, LatentCache& cache) const {
-  Tensor kv = linear(x, cfg.wkv_a);                                             // [T, r + dr]
-  Tensor latent = slice_columns(kv, 0, kv_lora_rank_);                          // [T, r]
-  Tensor key = slice_columns(kv, kv_lora_rank_, kv_lora_rank_ + rope_dim_);     // [T, dr], not normalised
+  Tensor kv = linear(x, cfg.wkv_a);                                          // [T, r + dr]
+  Tensor latent = slice_columns(kv, 0, kv_lora_rank_);                       // [T, r]
+  Tensor key = slice_columns(kv, kv_lora_rank_, kv_lora_rank_ + rope_dim_);  // [T, dr], not normalised
   kv.deallocate();
-  Tensor c_kv = norm_.forward(latent, cfg.kv_norm);                                           // [T, r]
-  Tensor k_rope = rope_.forward(key.reshape({x.dim(0), 1, rope_dim_}), tables, cfg.rope);     // [T, 1, dr]
+  Tensor c_kv = norm_.forward(latent, cfg.kv_norm);                                        // [T, r]
+  Tensor k_rope = rope_.forward(key.reshape({x.dim(0), 1, rope_dim_}), tables, cfg.rope);  // [T, 1, dr]
   update_cache(cache, c_kv, k_rope, cfg.update_cache);
 }
 
 Tensor Mla::attend_naive(const Tensor& q, const Config& cfg, const LatentCache& cache) const {
-  Tensor latents = cached_latents(cache, q.dtype());   // [S, 1, r]
-  Tensor k_nope = linear(latents, cfg.wkv_b1);         // [S, n, dn]
-  Tensor v = linear(latents, cfg.wkv_b2);              // [S, n, dv]
+  Tensor latents = cached_latents(cache, q.dtype());  // [S, 1, r]
+  Tensor k_nope = linear(latents, cfg.wkv_b1);        // [S, n, dn]
+  Tensor v = linear(latents, cfg.wkv_b2);             // [S, n, dv]
   latents.deallocate();
   return flash_mla_prefill(q, k_nope, v, cache, cfg.flash_mla);  // [T, n, dv]
 }
 
 Tensor Mla::attend_absorbed(const Tensor& q, const Config& cfg, const LatentCache& cache) const {
-  Tensor q_nope = slice_columns(q, 0, nope_dim_);      // [T, n, dn]
-  Tensor q_latent = linear(q_nope, cfg.wkv_b1);        // [T, n, r]
+  Tensor q_nope = slice_columns(q, 0, nope_dim_);  // [T, n, dn]
+  Tensor q_latent = linear(q_nope, cfg.wkv_b1);    // [T, n, r]
   q_nope.deallocate();
   Tensor o_latent = flash_mla_decode(q_latent, q, cache, cfg.flash_mla);  // [T, n, r]
   q_latent.deallocate();
@@ -63,7 +62,7 @@ Tensor Mla::attend_absorbed(const Tensor& q, const Config& cfg, const LatentCach
 
 Tensor Mla::forward(const Tensor& x, const Config& cfg, const RopeTables& tables, LatentCache& cache) const {
   append(x, cfg, tables, cache);
-  Tensor q = queries(x, cfg, tables);  // [T, n, dn + dr]
+  Tensor q = queries(x, cfg, tables);                                                                                  // [T, n, dn + dr]
   Tensor heads = cfg.flash_mla.form == MlaForm::naive ? attend_naive(q, cfg, cache) : attend_absorbed(q, cfg, cache);  // [T, n, dv]
   q.deallocate();
   return linear(heads.reshape({x.dim(0), num_heads_ * v_dim_}), cfg.wo);  // [T, hidden_size]

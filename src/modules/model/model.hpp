@@ -39,7 +39,8 @@ class Model {
   };
 
   /// Converts every tensor the model uses; layer entries carry {layer} in their paths, equal layers are not folded yet.
-  static WeightConfig convert_weights(const HfConfig& hf, const StateDictView& state_dict, const WeightOutput& output, const MeshShape& mesh);
+  static WeightConfig convert_weights(const HfConfig& hf, const StateDictView& state_dict, const WeightOutput& output,
+                                      const MeshShape& mesh);
   static Config prefill_model_config(const HfConfig& hf, const MeshDevice& mesh);
   static Config decode_model_config(const HfConfig& hf, const MeshDevice& mesh);
   Model(const HfConfig& hf, const MeshDevice& mesh);
@@ -49,12 +50,12 @@ class Model {
 
   /// Intermediate results for inspection; filled when a trace is passed.
   struct Trace {
-    std::vector<Tensor> hidden = {};   ///< [0] the embedding, [i + 1] the residual stream after layer i; [T, hidden_size]
+    std::vector<Tensor> hidden = {};                   ///< [0] the embedding, [i + 1] the residual stream after layer i; [T, hidden_size]
     std::vector<std::optional<Routing>> routing = {};  ///< by layer; empty for dense layers
   };
 
   struct Output {
-    Tensor logits = {};      ///< [T or 1, vocab_size] float32; no storage with Logits::none
+    Tensor logits = {};     ///< [T or 1, vocab_size] float32; no storage with Logits::none
     Tensor pre_norm = {};   ///< [T, hidden_size], before the final norm
     Tensor post_norm = {};  ///< [T, hidden_size], after it
   };

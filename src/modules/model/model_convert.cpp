@@ -5,7 +5,8 @@
 
 namespace meshseek {
 
-WeightConfig Model::convert_weights(const HfConfig& hf, const StateDictView& state_dict, const WeightOutput& output, const MeshShape& mesh) {
+WeightConfig Model::convert_weights(const HfConfig& hf, const StateDictView& state_dict, const WeightOutput& output,
+                                    const MeshShape& mesh) {
   const StateDictView body = state_dict.sub("model");
   const StateDictView layers = body.sub("layers");
   WeightConfig config;
@@ -13,7 +14,8 @@ WeightConfig Model::convert_weights(const HfConfig& hf, const StateDictView& sta
   Tree layer_configs(Tree::Object{});
   for (std::int64_t layer_idx = 0; layer_idx < hf.num_hidden_layers; ++layer_idx) {
     const std::string name = std::to_string(layer_idx);
-    layer_configs.set(name, DecoderBlock::convert_weights(hf, hf.is_moe_layer(layer_idx), layers.sub(name), output.layer("layers", layer_idx), mesh));
+    layer_configs.set(
+        name, DecoderBlock::convert_weights(hf, hf.is_moe_layer(layer_idx), layers.sub(name), output.layer("layers", layer_idx), mesh));
   }
   config.set("layers", std::move(layer_configs));
   config.set("norm", RmsNorm::convert_weights({hf.hidden_size, hf.rms_norm_eps}, body.sub("norm"), output.sub("norm"), mesh));

@@ -30,7 +30,8 @@ class Moe {
     }
   };
 
-  static WeightConfig convert_weights(const HfConfig& hf, const StateDictView& state_dict, const WeightOutput& output, const MeshShape& mesh);
+  static WeightConfig convert_weights(const HfConfig& hf, const StateDictView& state_dict, const WeightOutput& output,
+                                      const MeshShape& mesh);
   static Config prefill_model_config(const HfConfig& hf, const MeshDevice& mesh);
   static Config decode_model_config(const HfConfig& hf, const MeshDevice& mesh);
   Moe(const HfConfig& hf, const MeshDevice& mesh);

@@ -16,12 +16,14 @@ class MoeGate {
     RouterConfig router = {};
 
     static constexpr auto fields() {
-      return std::tuple{field("linear", &Config::linear, "router logits"), field("router", &Config::router, "choice and weights of experts")};
+      return std::tuple{field("linear", &Config::linear, "router logits"),
+                        field("router", &Config::router, "choice and weights of experts")};
     }
   };
 
   /// Writes the router in bfloat16 and, for noaux_tc, e_score_correction_bias in float32. \throws Error when the bias is not finite.
-  static WeightConfig convert_weights(const HfConfig& hf, const StateDictView& state_dict, const WeightOutput& output, const MeshShape& mesh);
+  static WeightConfig convert_weights(const HfConfig& hf, const StateDictView& state_dict, const WeightOutput& output,
+                                      const MeshShape& mesh);
   static Config prefill_model_config(const HfConfig& hf, const MeshDevice& mesh);
   static Config decode_model_config(const HfConfig& hf, const MeshDevice& mesh);
   MoeGate(const HfConfig&, const MeshDevice&) {}

@@ -10,7 +10,8 @@ namespace meshseek {
 /// Which hidden state of the main model feeds the module. Sources disagree; transformers and the trained checkpoints use post_norm.
 enum class HiddenSource : std::uint8_t { post_norm, pre_norm };
 constexpr auto enum_names(HiddenSource) {
-  return std::array<std::pair<HiddenSource, std::string_view>, 2>{{{HiddenSource::post_norm, "post_norm"}, {HiddenSource::pre_norm, "pre_norm"}}};
+  return std::array<std::pair<HiddenSource, std::string_view>, 2>{
+      {{HiddenSource::post_norm, "post_norm"}, {HiddenSource::pre_norm, "pre_norm"}}};
 }
 
 /// Row i: u = [enorm(embedding(token i+1)) | hnorm(hidden i)] eh_proj^T, one decoder block with a cache of its own, norm, head.
@@ -29,21 +30,22 @@ class Mtp {
     LinearConfig lm_head = {};
 
     static constexpr auto fields() {
-      return std::tuple{field("hidden_source", &Config::hidden_source, "hidden state after (post_norm) or before (pre_norm) the final norm"),
-                        field("embedding", &Config::embedding, "embedding of the next token"),
-                        field("enorm", &Config::enorm, "norm of the embedding"),
-                        field("hnorm", &Config::hnorm, "norm of the hidden state"),
-                        field("concat", &Config::concat, "embedding first"),
-                        field("eh_proj", &Config::eh_proj, "joins both halves"),
-                        field("block", &Config::block, "decoder layer"),
-                        field("norm", &Config::norm, "norm before the head"),
-                        field("lm_head", &Config::lm_head, "output projection")};
+      return std::tuple{
+          field("hidden_source", &Config::hidden_source, "hidden state after (post_norm) or before (pre_norm) the final norm"),
+          field("embedding", &Config::embedding, "embedding of the next token"),
+          field("enorm", &Config::enorm, "norm of the embedding"),
+          field("hnorm", &Config::hnorm, "norm of the hidden state"),
+          field("concat", &Config::concat, "embedding first"),
+          field("eh_proj", &Config::eh_proj, "joins both halves"),
+          field("block", &Config::block, "decoder layer"),
+          field("norm", &Config::norm, "norm before the head"),
+          field("lm_head", &Config::lm_head, "output projection")};
     }
   };
 
   /// Own copies of embedding and head are written only when the checkpoint has them; otherwise the entries name the main model's files.
-  static WeightConfig convert_weights(const HfConfig& hf, const StateDictView& state_dict, const WeightOutput& output, const MeshShape& mesh,
-                                      const WeightConfig& main_model);
+  static WeightConfig convert_weights(const HfConfig& hf, const StateDictView& state_dict, const WeightOutput& output,
+                                      const MeshShape& mesh, const WeightConfig& main_model);
   static Config prefill_model_config(const HfConfig& hf, const MeshDevice& mesh);
   static Config decode_model_config(const HfConfig& hf, const MeshDevice& mesh);
   Mtp(const HfConfig& hf, const MeshDevice& mesh);

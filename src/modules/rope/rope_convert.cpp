@@ -3,6 +3,8 @@
 
 namespace meshseek {
 
-WeightConfig Rope::convert_weights(const HfConfig&, const StateDictView&, const WeightOutput&, const MeshShape&) { return WeightConfig(Tree::Object{}); }
+WeightConfig Rope::convert_weights(const HfConfig&, const StateDictView&, const WeightOutput&, const MeshShape&) {
+  return WeightConfig(Tree::Object{});
+}
 
 }  // namespace meshseek

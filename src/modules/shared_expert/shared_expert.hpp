@@ -9,7 +9,8 @@ class SharedExpert {
  public:
   using Config = Mlp::Config;
 
-  static WeightConfig convert_weights(const HfConfig& hf, const StateDictView& state_dict, const WeightOutput& output, const MeshShape& mesh);
+  static WeightConfig convert_weights(const HfConfig& hf, const StateDictView& state_dict, const WeightOutput& output,
+                                      const MeshShape& mesh);
   static Config prefill_model_config(const HfConfig& hf, const MeshDevice& mesh);
   static Config decode_model_config(const HfConfig& hf, const MeshDevice& mesh);
   SharedExpert(const HfConfig& hf, const MeshDevice& mesh) : mlp_(hf, mesh) {}

@@ -69,7 +69,7 @@ class WeightOutput {
 };
 
 /// The linear layer `hf_name`.weight [out, in] and, when `has_bias`, `hf_name`.bias: {"input_tensor_b": .., "bias": ..}.
-Tree convert_linear(const StateDictView& state_dict, std::string_view hf_name, std::int64_t out, std::int64_t in, const WeightOutput& output,
-                    WeightRole role = WeightRole::projection, bool has_bias = false);
+Tree convert_linear(const StateDictView& state_dict, std::string_view hf_name, std::int64_t out, std::int64_t in,
+                    const WeightOutput& output, WeightRole role = WeightRole::projection, bool has_bias = false);
 
 }  // namespace meshseek

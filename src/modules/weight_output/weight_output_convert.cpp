@@ -67,7 +67,8 @@ DataType WeightOutput::dtype_of(WeightRole role) const {
 
 std::string WeightOutput::file_name(std::string_view argument) const { return fmt::format("{}.{}.tensorbin", operator_, argument); }
 
-Tree WeightOutput::publish(std::string_view argument, const Shape& shape, DataType dtype, Layout layout, std::span<const std::byte> storage) const {
+Tree WeightOutput::publish(std::string_view argument, const Shape& shape, DataType dtype, Layout layout,
+                           std::span<const std::byte> storage) const {
   const std::string relative = folder_ + file_name(argument);
   const Path path = context_->store / relative;
   std::filesystem::create_directories(path.parent_path());
@@ -89,8 +90,8 @@ Tree WeightOutput::write(std::string_view argument, const Shape& shape, std::spa
   return publish(argument, shape, dtype, layout, encode(values, shape, dtype, layout));
 }
 
-Tree WeightOutput::write_stack(std::string_view argument, const Shape& shape, const std::function<std::vector<float>(std::int64_t)>& load_piece,
-                               WeightRole role) const {
+Tree WeightOutput::write_stack(std::string_view argument, const Shape& shape,
+                               const std::function<std::vector<float>(std::int64_t)>& load_piece, WeightRole role) const {
   const DataType dtype = dtype_of(role);
   const Layout layout = layout_of(role);
   const Shape piece_shape(shape.begin() + 1, shape.end());
@@ -105,8 +106,8 @@ Tree WeightOutput::write_stack(std::string_view argument, const Shape& shape, co
   return publish(argument, shape, dtype, layout, storage);
 }
 
-Tree convert_linear(const StateDictView& state_dict, std::string_view hf_name, std::int64_t out, std::int64_t in, const WeightOutput& output,
-                    WeightRole role, bool has_bias) {
+Tree convert_linear(const StateDictView& state_dict, std::string_view hf_name, std::int64_t out, std::int64_t in,
+                    const WeightOutput& output, WeightRole role, bool has_bias) {
   const StateDictView weights = state_dict.sub(hf_name);
   Tree entry;
   entry.set("input_tensor_b", output.write("input_tensor_b", {out, in}, weights.load("weight", {out, in}), role));

@@ -48,7 +48,8 @@ class Slab {
     } else if (problem_->transpose_b) {
       weight.decode_rows(matrix_idx, outputs.begin, outputs.size(), k_columns, problem_->fidelity == MathFidelity::HiFi2, values_.data());
     } else {
-      weight.decode_rows(matrix_idx, k.begin, k.size(), {outputs.begin, outputs.size()}, problem_->fidelity != MathFidelity::HiFi4, values_.data());
+      weight.decode_rows(matrix_idx, k.begin, k.size(), {outputs.begin, outputs.size()}, problem_->fidelity != MathFidelity::HiFi4,
+                         values_.data());
     }
   }
 
@@ -187,7 +188,8 @@ std::vector<std::vector<Task>> split_stack(const MatmulProblem& problem, const M
     const std::int64_t num_rows = problem.groups[matrix_idx].count;
     for (std::int64_t col = 0; col < problem.num_outputs() && num_rows > 0; col += plan.cols_per_core) {
       const Range cols = {col, std::min(col + plan.cols_per_core, problem.num_outputs())};
-      tasks[static_cast<std::size_t>(cost * plan.num_cores() / total)].push_back({static_cast<std::int64_t>(matrix_idx), {0, num_rows}, cols});
+      tasks[static_cast<std::size_t>(cost * plan.num_cores() / total)].push_back(
+          {static_cast<std::int64_t>(matrix_idx), {0, num_rows}, cols});
       cost += (num_rows + kDecodeCost) * cols.size();
     }
   }

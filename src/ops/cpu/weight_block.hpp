@@ -33,7 +33,8 @@ class WeightMatrix {
   void decode_rows(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns, bool as_bf16, float* out) const;
   /// Block-float only: signed magnitudes and scales of `count` rows from `row` (a multiple of 16) in the order of Int8Block; rows beyond `count` and
   /// columns beyond `columns` are zeros. Blocks whose values decode to zero have zero magnitudes; a block that holds Inf or NaN has scale NaN.
-  void decode_magnitudes(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns, std::int16_t* magnitudes, float* scales) const;
+  void decode_magnitudes(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns, std::int16_t* magnitudes,
+                         float* scales) const;
 
  private:
   const std::byte* tile_row(std::int64_t matrix_idx, std::int64_t row) const;
