@@ -29,9 +29,10 @@ demo: configure-release  ## build, then continue PROMPT with MODEL
 test: build  ## build, then run the whole test suite
 	@tools/run_tests.sh release
 
+# Times mean nothing under sanitizers.
 test-asan test-ubsan test-tsan: test-%: configure-%  ## the suite under address+undefined, undefined, thread sanitizers
 	@cmake --build --preset $* -j $(JOBS)
-	@tools/run_tests.sh $*
+	@tools/run_tests.sh $* -LE timing
 
 fuzz: setup  ## fuzz the readers of configs for FUZZ_SECONDS (60) each; needs clang-19
 	@tools/install_packages.sh packages-fuzz.txt
