@@ -201,22 +201,22 @@ std::string overlay_schema() {
 
 /// The tree of a module's children; `leaf` gives the schema of an operator, or nothing.
 template <class T, class Leaf>
-std::optional<Tree> children_schema(const Leaf& leaf, bool with_string) {
+std::optional<Tree> children_schema(const Leaf& leaf, bool with_string, const std::string& path = "model") {
   if constexpr (IsOptional<T>::value) {
-    return children_schema<typename T::value_type>(leaf, with_string);
+    return children_schema<typename T::value_type>(leaf, with_string, path);
   } else if constexpr (OperatorConfig<T>) {
-    return leaf.template operator()<T>();
+    return leaf.template operator()<T>(path);
   } else if constexpr (HasFields<T> && serialise::HoldsOperator<T>::value) {
     Tree properties(Tree::Object{});
     const T defaults = {};
     for_each_declared_field(defaults, [&](std::string_view name, const auto& member) {
-      if (auto child = children_schema<std::remove_cvref_t<decltype(member)>>(leaf, with_string))
+      if (auto child = children_schema<std::remove_cvref_t<decltype(member)>>(leaf, with_string, path + "." + std::string(name)))
         properties.set(std::string(name), *std::move(child));
     });
     Tree object = schema::object_schema(std::move(properties), {});
     return with_string ? schema::any_of({projection_dtype(), std::move(object)}) : object;
   } else if constexpr (serialise::Kind<T>::is_vector && serialise::HoldsOperator<T>::value) {
-    Tree layers = schema::layers_schema(*children_schema<typename T::value_type>(leaf, with_string));
+    Tree layers = schema::layers_schema(*children_schema<typename T::value_type>(leaf, with_string, path));
     return with_string ? schema::any_of({projection_dtype(), std::move(layers)}) : layers;
   } else {
     return std::nullopt;
@@ -240,7 +240,7 @@ std::string weight_config_schema() {
                                            {"path"});
   schema::Definitions definitions;
   definitions.add("weight", schema::any_of({entry, schema::type_schema("string")}));
-  const auto leaf = []<class Op>() -> std::optional<Tree> {
+  const auto leaf = []<class Op>(const std::string&) -> std::optional<Tree> {
     Tree properties(Tree::Object{});
     const Op defaults = {};
     for_each_declared_field(defaults, [&](std::string_view name, const auto& member) {
@@ -263,8 +263,9 @@ std::string weight_config_schema() {
 }
 
 std::string dtype_policy_schema() {
-  const auto leaf = []<class Op>() -> std::optional<Tree> {
-    if (!std::is_same_v<Op, LinearConfig>) return std::nullopt;
+  const auto leaf = []<class Op>(const std::string& path) -> std::optional<Tree> {
+    // As stage 1 decides: these keep bfloat16.
+    if (!std::is_same_v<Op, LinearConfig> || path.ends_with("gate.linear") || path.ends_with("eh_proj")) return std::nullopt;
     return projection_dtype();
   };
   return document("meshseek dtype policy",

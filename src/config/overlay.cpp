@@ -66,6 +66,10 @@ Assignment parse_assignment(std::string_view text) {
     if (start == end) throw ConfigError(fmt::format("[--set {}] the path has an empty name", text));
     start = end + 1;
   }
+  if (assignment.segments.size() > static_cast<std::size_t>(kMaxTreeDepth)) {
+    throw ConfigError(
+        fmt::format("[--set {}] the path has {} names; expected at most {}", quoted(text), assignment.segments.size(), kMaxTreeDepth));
+  }
   const auto is_wildcard = [](std::string_view segment) { return segment == "*" || segment == "**"; };
   assignment.has_wildcards = std::any_of(assignment.segments.begin(), assignment.segments.end(), is_wildcard);
   if (is_wildcard(assignment.segments.back())) {

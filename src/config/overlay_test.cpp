@@ -64,6 +64,13 @@ std::string overlay_error(const std::string& overlay) {
   return "accepted";
 }
 
+TEST(Set, RefusesAPathDeeperThanATreeMayBe) {
+  std::string path = "model.head.compute";
+  for (int depth = 3; depth < kMaxTreeDepth; ++depth) path += ".x";
+  EXPECT_EQ(set_error(path + "=1"), "accepted");
+  EXPECT_THAT(set_error(path + ".x=1"), HasSubstr("the path has 201 names; expected at most 200"));
+}
+
 TEST(Set, ChangesOneFieldAndNothingElse) {
   Tree changed = set("model.layers.3.moe.w1.program_config.in0_block_w=4");
   EXPECT_EQ(at(changed, "model.layers.3.moe.w1.program_config.in0_block_w"), Tree(4));

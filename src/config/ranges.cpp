@@ -16,6 +16,8 @@ namespace {
 /// A list beyond this is a mistake or an attack: nested ranges multiply.
 constexpr std::int64_t kMaxExpandedValues = std::int64_t{1} << 21;
 constexpr std::int64_t kMaxLayers = std::int64_t{1} << 14;
+/// A text counts as one value more per so many bytes: a range repeats all of it.
+constexpr std::size_t kTextBytesPerValue = 64;
 
 bool is_digits(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
@@ -39,10 +41,14 @@ std::string shown_path(std::string_view path) { return path.empty() ? "config" :
 
 bool is_plain_object(const Tree& tree) { return tree.is_object() && !is_operator(tree) && tree.find("path") == nullptr; }
 
+std::int64_t count_text(const std::string& text) { return static_cast<std::int64_t>(text.size() / kTextBytesPerValue); }
+
 std::int64_t count_values(const Tree& tree) {
   std::int64_t count = 1;
-  if (tree.is_object()) {
-    for (const auto& member : tree.as_object("")) count += count_values(member.second);
+  if (tree.is_string()) {
+    count += count_text(tree.as_string(""));
+  } else if (tree.is_object()) {
+    for (const auto& [key, value] : tree.as_object("")) count += count_text(key) + count_values(value);
   } else if (tree.is_array()) {
     for (const Tree& element : tree.as_array("")) count += count_values(element);
   }
@@ -159,9 +165,14 @@ class Expander {
       add_values(count_values(tree) * copies, path);
       return;
     }
+    // Objects count, too: with them the limit bounds `copies` before it is multiplied again.
+    add_values(copies, path);
     const auto num_layers = list_size(tree, path);
     if (!num_layers) {
-      for (const auto& [key, value] : tree.as_object(path)) check_lists(value, join_path(path, key), copies);
+      for (const auto& [key, value] : tree.as_object(path)) {
+        add_values(count_text(key) * copies, path);
+        check_lists(value, join_path(path, key), copies);
+      }
       return;
     }
     const std::vector<PatternEntry> patterns = read_patterns(tree, path);
@@ -243,8 +254,10 @@ class Expander {
     if (covering.empty()) throw_uncovered(layer_idx, where);
     Tree merged = *covering.front()->tree;
     for (std::size_t added = 1; added < covering.size(); ++added) {
-      check_overlap(std::span(covering).first(added), *covering[added], layer_idx, where);
-      merge_into(merged, *covering[added]->tree);
+      const PatternEntry& pattern = *covering[added];
+      // With all earlier ones at once; one by one only to name the one it is, as that is quadratic in the patterns.
+      if (find_conflict(*pattern.tree, merged, "")) check_overlap(std::span(covering).first(added), pattern, layer_idx, where);
+      merge_into(merged, *pattern.tree);
     }
     return merged;
   }

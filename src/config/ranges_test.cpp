@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.hpp"
+#include "config/names.hpp"
 
 namespace meshseek {
 namespace {
@@ -95,6 +96,32 @@ TEST(Ranges, RefusesWhatDoesNotFitTheLayerCount) {
 TEST(Ranges, NestedRangesCannotExhaustMemory) {
   const Tree bomb = json(R"({"0-16383": {"experts": {"0-16383": {"experts": {"0-16383": 1}}}}})");
   EXPECT_THAT(error_of([&] { expand_tree(bomb); }), HasSubstr("expand to more than 2097152 values"));
+}
+
+TEST(Ranges, CheckingListsCountsNestedRangesWithoutOverflow) {
+  const Tree bomb = json(R"({"0-16383": {"0-16383": {"0-16383": {"0-16383": {"0-16383": {"0-16383": 1}}}}}})");
+  EXPECT_THAT(error_of([&] { check_layer_lists(bomb, {}, "model"); }), HasSubstr("expand to more than 2097152 values"));
+}
+
+TEST(Ranges, CheckingListsCountsEmptyObjects) {
+  const Tree bomb = json(R"({"0-16383": {"0-16383": {}}})");
+  EXPECT_THAT(error_of([&] { check_layer_lists(bomb, {}, "model"); }), HasSubstr("expand to more than 2097152 values"));
+}
+
+TEST(Ranges, LongTextsAndKeysThatAreRepeatedCountAsSeveralValues) {
+  const std::string text(20'000, 'x');
+  for (const Tree& bomb : {json(R"({"0-16383": ")" + text + R"("})"), json(R"({"0-16383": {")" + text + R"(": 1}})")}) {
+    EXPECT_THAT(error_of([&] { expand_tree(bomb); }), HasSubstr("expand to more than 2097152 values"));
+    EXPECT_THAT(error_of([&] { check_layer_lists(bomb, {}, "model"); }), HasSubstr("expand to more than 2097152 values"));
+  }
+}
+
+TEST(Ranges, ManyPatternsOverOneLayerAreMergedAndAnOverlapNamesTheTwoThatOverlap) {
+  Tree patterns;
+  for (int idx = 0; idx < 100; ++idx) patterns.set("0-" + std::to_string(idx), json(R"({"w)" + std::to_string(idx) + R"(": 1})"));
+  EXPECT_EQ(keys_of(*expand_tree(patterns).find("0")).size(), 100);
+  patterns.set("0-100", json(R"({"w70": 1})"));
+  EXPECT_THAT(error_of([&] { expand_tree(patterns); }), AllOf(HasSubstr("0.w70"), HasSubstr("\"0-70\" and \"0-100\"")));
 }
 
 TEST(Ranges, ExpandsListsInsideLists) {

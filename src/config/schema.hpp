@@ -109,6 +109,8 @@ Tree of(Kind kind, bool partial, Definitions& definitions) {
   } else if constexpr (std::is_same_v<T, std::string>) {
     return type_schema("string");
   } else if constexpr (IsOptional<T>::value) {
+    // An overlay does not take submodules away.
+    if (kind == Kind::overlay && serialise::HoldsOperator<T>::value) return of<typename T::value_type>(kind, partial, definitions);
     return any_of({of<typename T::value_type>(kind, partial, definitions), type_schema("null")});
   } else if constexpr (serialise::Kind<T>::is_variant) {
     return variant_schema(static_cast<T*>(nullptr), kind, definitions);

@@ -1,9 +1,12 @@
 #include <fmt/format.h>
 
+#include <array>
 #include <filesystem>
+#include <string_view>
 
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "config/serialise.hpp"
 #include "stage3_run/runner.hpp"
 
 namespace meshseek {
@@ -39,6 +42,8 @@ StoreInfo read_store_info(const Path& store) {
     throw Error(fmt::format("[{}] has format_version {}; this program reads version {}; convert the checkpoint again", where, version,
                             kWeightConfigVersion));
   }
+  static constexpr std::array<std::string_view, 7> kKeys = {"format_version", "converter_version", "source_digest", "mesh", "dtype", "dtype_policy", "model"};
+  serialise::check_keys(document, where, {}, false, kKeys);
   return {.mesh = parse_mesh_shape(member(document, "mesh", where).as_string(where + " mesh")),
           .dtype = parse_dtype(member(document, "dtype", where).as_string(where + " dtype")),
           .weight_config = member(document, "model", where)};

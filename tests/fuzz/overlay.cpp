@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/error.hpp"
+#include "config/provenance.hpp"
 #include "config/ranges.hpp"
 #include "config/serialise.hpp"
 #include "modules/mlp/mlp.hpp"
@@ -37,19 +38,24 @@ Tree base() {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static const Tree kBase = base();
   if (size == 0) return 0;
+  const bool is_overlay = data[0] % 2 == 0;
   const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
   Tree tree = kBase;
-  bool was_applied = false;
+  Tree overlay;
   try {
-    if (data[0] % 2 == 0) {
-      apply_overlay(tree, parse_json(text, "fuzz"));
-    } else {
-      apply_set(tree, text);
-    }
-    was_applied = true;
+    if (is_overlay) overlay = parse_json(text, "fuzz");
+    is_overlay ? apply_overlay(tree, overlay) : apply_set(tree, text);
+  } catch (const ConfigError&) {
+    if (tree != kBase) std::abort();
+    return 0;
+  }
+  // What was applied to the tree can be applied to the record of who set what: an exception here is a finding.
+  Provenance provenance = Provenance::of(kBase, "default");
+  is_overlay ? provenance.overlay(overlay, "fuzz") : provenance.set(text, "fuzz");
+  try {
     to_tree(from_tree<Stack>(*tree.find("model"), "model"));
   } catch (const ConfigError&) {
-    if (!was_applied && tree != kBase) std::abort();
+    // The change made no config.
   }
   return 0;
 }

@@ -13,6 +13,8 @@ int main(int argc, char** argv) {
   if (argc != 2) return 2;
   int num_files = 0;
   for (const auto& entry : std::filesystem::directory_iterator(argv[1])) {
+    // Said before, so that the last line names the input that ended the program.
+    std::fprintf(stderr, "%s\n", entry.path().filename().c_str());
     std::ifstream file(entry.path(), std::ios::binary);
     const std::string bytes((std::istreambuf_iterator<char>(file)), {});
     LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());

@@ -106,6 +106,10 @@ class Schemas(unittest.TestCase):
             (["model"], "layers", []),
             ([], "format_version", 2),
             ([], "author", "me"),
+            ([], "device", {}),
+            ([], "device", {"num_cores": 0}),
+            ([], "device", {"num_cores": 2, "num_coers": 8}),
+            ([], "device", 5),
             ([], "mode", "training"),
             ([], "mesh", "1 by 1"),
         ]:
@@ -134,6 +138,7 @@ class Schemas(unittest.TestCase):
             {"model": {"head": {}}},
             {"modle": {}},
             {"model": {"lm_head": {"op": "Mul"}}},
+            {"model": {"layers": {"0": {"mlp": None}}}},
         ]:
             with self.subTest(bad=bad):
                 self.assert_both_reject("overlay", bad, command)
@@ -150,6 +155,8 @@ class Schemas(unittest.TestCase):
             {"format_version": 1, "model": {"layers": {"0": {"mpl": "bfloat16"}}}},
             {"format_version": 1, "model": {"lm_head": "int8"}},
             {"format_version": 1, "model": {"norm": "bfloat8_b"}},
+            {"format_version": 1, "model": {"layers": {"1": {"moe": {"gate": {"linear": "bfloat8_b"}}}}}},
+            {"format_version": 1, "model": {"mtp": {"0": {"eh_proj": "bfloat8_b"}}}},
             {"format_version": 1, "model": {"layers": {"1-": "bfloat16"}}},
             {"format_version": 2, "model": {}},
             {"format_version": 1},
@@ -177,6 +184,7 @@ class Schemas(unittest.TestCase):
             (["model"], "head", {"input_tensor_b": "x.tensorbin"}),
             (["model", "layers"], "0to2", {}),
             ([], "format_version", 7),
+            ([], "author", "me"),
         ]:
             with self.subTest(where=where, key=key):
                 self.assert_both_reject("weight_config", changed(good, where, key, value), command)
