@@ -4,13 +4,18 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
 mkdir -p build/fuzz/findings
+# The words of the files, from the schemas, with and without quotes.
+words=build/fuzz/words.dict
+grep -ohE '"[A-Za-z_0-9]+"' schemas/*.schema.json | sort -u | sed -E 's/"(.*)"/"\1"\n"\\"\1\\""/' >"$words"
 for target in model_config weight_config overlay; do
   scratch=build/fuzz/scratch/$target  # new inputs; the checked-in corpus stays as it is
   log=build/fuzz/$target.log
   mkdir -p "$scratch"
   echo "fuzzing $target for $seconds s"
+  # len_control=0: whole configs are changed from the start, because a config that is cut short is none.
   if ! build/fuzz/tests/fuzz/fuzz_$target -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -malloc_limit_mb=256 -max_len=20000 \
-    -print_final_stats=1 -artifact_prefix="build/fuzz/findings/$target-" "$scratch" "tests/fuzz/corpus/$target" >"$log" 2>&1; then
+    -len_control=0 -dict="$words" -print_final_stats=1 -artifact_prefix="build/fuzz/findings/$target-" \
+    "$scratch" "tests/fuzz/corpus/$target" >"$log" 2>&1; then
     tail -n 40 "$log" >&2
     echo "a finding in $target: the input is in build/fuzz/findings" >&2
     exit 1

@@ -12,6 +12,11 @@
 #include "config/serialise.hpp"
 #include "modules/model/model.hpp"
 
+namespace meshseek {
+extern const std::size_t kJsonStart;
+const std::size_t kJsonStart = 0;  // for json_mutator.cpp
+}  // namespace meshseek
+
 using namespace meshseek;
 
 namespace {

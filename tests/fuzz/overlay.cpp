@@ -12,6 +12,11 @@
 #include "config/serialise.hpp"
 #include "modules/mlp/mlp.hpp"
 
+namespace meshseek {
+extern const std::size_t kJsonStart;
+const std::size_t kJsonStart = 1;  // for json_mutator.cpp
+}  // namespace meshseek
+
 using namespace meshseek;
 
 namespace {

@@ -9,6 +9,11 @@
 #include "modules/mlp/mlp.hpp"
 #include "stage3_run/create_run_config.hpp"
 
+namespace meshseek {
+extern const std::size_t kJsonStart;
+const std::size_t kJsonStart = 0;  // for json_mutator.cpp
+}  // namespace meshseek
+
 using namespace meshseek;
 
 namespace {
