@@ -23,8 +23,10 @@ const Tree& model_part_of(const Tree& document, const std::string& where) {
     const std::string device_where = where + " device";
     serialise::check_keys(*device, device_where, {}, false, kDeviceKeys);
     const Tree* num_cores = device->find("num_cores");
-    if (num_cores == nullptr) throw ConfigError(fmt::format("[{}] has no \"num_cores\"; expected the cores the config was made for", device_where));
-    if (num_cores->as_integer(device_where + " num_cores") < 1) throw ConfigError(fmt::format("[{} num_cores] expected at least 1", device_where));
+    if (num_cores == nullptr)
+      throw ConfigError(fmt::format("[{}] has no \"num_cores\"; expected the cores the config was made for", device_where));
+    if (num_cores->as_integer(device_where + " num_cores") < 1)
+      throw ConfigError(fmt::format("[{} num_cores] expected at least 1", device_where));
   }
   const std::int64_t version = document.find("format_version")->as_integer(where + " format_version");
   if (version != kModelConfigVersion) {

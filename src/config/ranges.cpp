@@ -13,9 +13,9 @@
 namespace meshseek {
 namespace {
 
-/// A list beyond this is a mistake or an attack: nested ranges multiply.
-constexpr std::int64_t kMaxExpandedValues = std::int64_t{1} << 21;
-constexpr std::int64_t kMaxLayers = std::int64_t{1} << 14;
+/// A list beyond this is a mistake or an attack: nested ranges multiply, and the shortest layer becomes a whole typed config.
+constexpr std::int64_t kMaxExpandedValues = std::int64_t{1} << 19;
+constexpr std::int64_t kMaxLayers = std::int64_t{1} << 11;
 /// A text counts as one value more per so many bytes: a range repeats all of it.
 constexpr std::size_t kTextBytesPerValue = 64;
 
@@ -159,8 +159,9 @@ class Expander {
     }
   }
 
-  /// Checks every list of a tree against its known size without expanding it.
-  void check_lists(const Tree& tree, const std::string& path, std::int64_t copies) {
+  /// Counts what a tree expands to, and checks the outermost lists against their known sizes. A list inside a list may get elements from
+  /// several patterns of the outer one: what it lacks shows only when they are merged.
+  void check_lists(const Tree& tree, const std::string& path, std::int64_t copies, bool inside_a_list) {
     if (is_leaf(tree)) {
       add_values(count_values(tree) * copies, path);
       return;
@@ -171,15 +172,16 @@ class Expander {
     if (!num_layers) {
       for (const auto& [key, value] : tree.as_object(path)) {
         add_values(count_text(key) * copies, path);
-        check_lists(value, join_path(path, key), copies);
+        check_lists(value, join_path(path, key), copies, inside_a_list);
       }
       return;
     }
     const std::vector<PatternEntry> patterns = read_patterns(tree, path);
     check_range_limits(patterns, *num_layers, path);
     for (const PatternEntry& pattern : patterns) {
-      check_lists(*pattern.tree, join_path(path, *pattern.key), copies * (pattern.range.last - pattern.range.first + 1));
+      check_lists(*pattern.tree, join_path(path, *pattern.key), copies * (pattern.range.last - pattern.range.first + 1), true);
     }
+    if (inside_a_list) return;
     const std::vector<Covering> coverings = coverings_of(patterns, *num_layers);
     for (std::size_t layer_idx = 0; layer_idx < coverings.size(); ++layer_idx) {
       if (coverings[layer_idx].empty()) throw_uncovered(static_cast<std::int64_t>(layer_idx), path);
@@ -323,10 +325,11 @@ void for_each_layer(const Tree& list_object, std::int64_t num_layers, std::strin
 }
 
 void check_layer_lists(const Tree& tree, const LayerCounts& layer_counts, std::string_view where) {
-  Expander(layer_counts, LayerPlaceholder::keep).check_lists(tree, std::string(where), 1);
+  Expander(layer_counts, LayerPlaceholder::keep).check_lists(tree, std::string(where), 1, false);
 }
 
 Tree expand_tree(const Tree& tree, const LayerCounts& layer_counts, LayerPlaceholder placeholder, std::string_view where) {
+  check_layer_lists(tree, layer_counts, where);  // nothing is made of what would be too large
   return Expander(layer_counts, placeholder).expand_copy(tree, std::string(where), false);
 }
 

@@ -46,7 +46,7 @@ enum class LayerPlaceholder : std::uint8_t {
 
 /// Expands one list to an object with the keys "0" .. num_layers - 1; lists inside the entries are left as they are.
 /// \throws ConfigError for a malformed pattern, one beyond num_layers, a layer without a pattern, a leaf defined twice, or an
-///         expansion of more than two million values
+///         expansion of more than half a million values
 Tree expand_ranges(const Tree& list_object, std::int64_t num_layers, std::string_view where,
                    LayerPlaceholder placeholder = LayerPlaceholder::keep);
 
@@ -66,7 +66,7 @@ using LayerCounts = std::function<std::optional<std::int64_t>(std::string_view p
 Tree expand_tree(const Tree& tree, const LayerCounts& layer_counts = {}, LayerPlaceholder placeholder = LayerPlaceholder::keep,
                  std::string_view where = {});
 
-/// Checks that the patterns of every list cover its elements and name no others, and that the expansion is not too large; expands nothing.
+/// Checks that the patterns of every outermost list cover its elements and name no others, and that the expansion is not too large; expands nothing.
 /// \throws ConfigError as expand_ranges, overlaps excepted
 void check_layer_lists(const Tree& tree, const LayerCounts& layer_counts, std::string_view where);
 

@@ -94,25 +94,32 @@ TEST(Ranges, RefusesWhatDoesNotFitTheLayerCount) {
 }
 
 TEST(Ranges, NestedRangesCannotExhaustMemory) {
-  const Tree bomb = json(R"({"0-16383": {"experts": {"0-16383": {"experts": {"0-16383": 1}}}}})");
-  EXPECT_THAT(error_of([&] { expand_tree(bomb); }), HasSubstr("expand to more than 2097152 values"));
+  const Tree bomb = json(R"({"0-2047": {"experts": {"0-2047": {"experts": {"0-2047": 1}}}}})");
+  EXPECT_THAT(error_of([&] { expand_tree(bomb); }), HasSubstr("expand to more than 524288 values"));
 }
 
 TEST(Ranges, CheckingListsCountsNestedRangesWithoutOverflow) {
-  const Tree bomb = json(R"({"0-16383": {"0-16383": {"0-16383": {"0-16383": {"0-16383": {"0-16383": 1}}}}}})");
-  EXPECT_THAT(error_of([&] { check_layer_lists(bomb, {}, "model"); }), HasSubstr("expand to more than 2097152 values"));
+  const Tree bomb = json(R"({"0-2047": {"0-2047": {"0-2047": {"0-2047": {"0-2047": {"0-2047": 1}}}}}})");
+  EXPECT_THAT(error_of([&] { check_layer_lists(bomb, {}, "model"); }), HasSubstr("expand to more than 524288 values"));
 }
 
 TEST(Ranges, CheckingListsCountsEmptyObjects) {
-  const Tree bomb = json(R"({"0-16383": {"0-16383": {}}})");
-  EXPECT_THAT(error_of([&] { check_layer_lists(bomb, {}, "model"); }), HasSubstr("expand to more than 2097152 values"));
+  const Tree bomb = json(R"({"0-2047": {"0-2047": {}}})");
+  EXPECT_THAT(error_of([&] { check_layer_lists(bomb, {}, "model"); }), HasSubstr("expand to more than 524288 values"));
+}
+
+TEST(Ranges, AListHasAtMost2048Layers) {
+  EXPECT_EQ(expansion_error(R"({"0-2047": {}})", 2048), "accepted");
+  EXPECT_THAT(expansion_error(R"({"0-2048": {}})", 2049),
+              HasSubstr("the key \"0-2048\" is no range of layers; expected \"7\" or \"0-31\" (below 2048"));
+  EXPECT_THAT(expansion_error(R"({"0-2047": {}})", 2049), HasSubstr("a list of 2049 layers; expected 0 to 2048"));
 }
 
 TEST(Ranges, LongTextsAndKeysThatAreRepeatedCountAsSeveralValues) {
   const std::string text(20'000, 'x');
-  for (const Tree& bomb : {json(R"({"0-16383": ")" + text + R"("})"), json(R"({"0-16383": {")" + text + R"(": 1}})")}) {
-    EXPECT_THAT(error_of([&] { expand_tree(bomb); }), HasSubstr("expand to more than 2097152 values"));
-    EXPECT_THAT(error_of([&] { check_layer_lists(bomb, {}, "model"); }), HasSubstr("expand to more than 2097152 values"));
+  for (const Tree& bomb : {json(R"({"0-2047": ")" + text + R"("})"), json(R"({"0-2047": {")" + text + R"(": 1}})")}) {
+    EXPECT_THAT(error_of([&] { expand_tree(bomb); }), HasSubstr("expand to more than 524288 values"));
+    EXPECT_THAT(error_of([&] { check_layer_lists(bomb, {}, "model"); }), HasSubstr("expand to more than 524288 values"));
   }
 }
 
@@ -131,8 +138,10 @@ TEST(Ranges, ExpandsListsInsideLists) {
 }
 
 TEST(Ranges, TwoPatternsMayAddDifferentElementsToTheListOfOneLayer) {
-  const Tree expanded = expand_tree(json(
-      R"({"layers": {"0-1": {"experts": {"0-1": {"w": {"op": "A"}}}}, "1": {"experts": {"2": {"w": {"op": "B"}}, "0": {"v": {"op": "C"}}}}}})"));
+  const Tree tree = json(
+      R"({"layers": {"0-1": {"experts": {"0-1": {"w": {"op": "A"}}}}, "1": {"experts": {"2": {"w": {"op": "B"}}, "0": {"v": {"op": "C"}}}}}})");
+  check_layer_lists(tree, {}, "");
+  const Tree expanded = expand_tree(tree);
   EXPECT_EQ(to_json_line(*expanded.find("layers")->find("0")->find("experts")), R"({"0":{"w":{"op":"A"}},"1":{"w":{"op":"A"}}})");
   EXPECT_EQ(to_json_line(*expanded.find("layers")->find("1")->find("experts")),
             R"({"0":{"w":{"op":"A"},"v":{"op":"C"}},"1":{"w":{"op":"A"}},"2":{"w":{"op":"B"}}})");
