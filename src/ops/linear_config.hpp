@@ -25,7 +25,7 @@ struct LinearConfig {
         field("dtype", &LinearConfig::dtype, "element type of the result; unset: float32 for HiFi4, else bfloat16"),
         field("memory_config", &LinearConfig::memory_config,
               "where the result lies; sharded: the shards must be those of the program config"),
-        field("program_config", &LinearConfig::program_config, "how the product is cut up; dynamic: unset where program_rule is set"),
+        field("program_config", &LinearConfig::program_config, "how the product is cut up; unset where program_rule is set"),
         field("program_rule", &LinearConfig::program_rule, "parameters of the rule that makes program_config from the number of rows"),
         field("compute_kernel_config", &LinearConfig::compute_kernel_config, "exactness of the products")};
   }
