@@ -4,6 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
 mkdir -p build/fuzz/findings
+# Freed memory that ASan keeps back is not the program's.
+export ASAN_OPTIONS=quarantine_size_mb=32
 # The words of the files, from the schemas, with and without quotes.
 words=build/fuzz/words.dict
 grep -ohE '"[A-Za-z_0-9]+"' schemas/*.schema.json | sort -u | sed -E 's/"(.*)"/"\1"\n"\\"\1\\""/' >"$words"

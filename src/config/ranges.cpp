@@ -14,7 +14,7 @@ namespace meshseek {
 namespace {
 
 /// A list beyond this is a mistake or an attack: nested ranges multiply, and the shortest layer becomes a whole typed config.
-constexpr std::int64_t kMaxExpandedValues = std::int64_t{1} << 19;
+constexpr std::int64_t kMaxExpandedValues = std::int64_t{1} << 18;
 constexpr std::int64_t kMaxLayers = std::int64_t{1} << 11;
 /// A text counts as one value more per so many bytes: a range repeats all of it.
 constexpr std::size_t kTextBytesPerValue = 64;
