@@ -15,7 +15,7 @@ for target in model_config weight_config overlay; do
   mkdir -p "$scratch"
   echo "fuzzing $target for $seconds s"
   # len_control=0: whole configs are changed from the start, because a config that is cut short is none.
-  if ! build/fuzz/tests/fuzz/fuzz_$target -max_total_time="$seconds" -timeout=20 -rss_limit_mb=1024 -malloc_limit_mb=256 -max_len=20000 \
+  if ! build/fuzz/tests/fuzz/fuzz_$target -max_total_time="$seconds" -timeout=30 -rss_limit_mb=1024 -malloc_limit_mb=256 -max_len=20000 \
     -len_control=0 -dict="$words" -print_final_stats=1 -artifact_prefix="build/fuzz/findings/$target-" \
     "$scratch" "tests/fuzz/corpus/$target" >"$log" 2>&1; then
     tail -n 40 "$log" >&2

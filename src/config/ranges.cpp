@@ -13,9 +13,10 @@
 namespace meshseek {
 namespace {
 
-/// A list beyond this is a mistake or an attack: nested ranges multiply, and the shortest layer becomes a whole typed config.
-constexpr std::int64_t kMaxExpandedValues = std::int64_t{1} << 18;
-constexpr std::int64_t kMaxLayers = std::int64_t{1} << 11;
+/// A list beyond this is a mistake or an attack: nested ranges multiply, and the shortest layer becomes a whole typed config. A list of the most layers with
+/// every field written out (450 values each) is below the limit of values, so that what was read can be written and read again.
+constexpr std::int64_t kMaxExpandedValues = std::int64_t{1} << 19;
+constexpr std::int64_t kMaxLayers = std::int64_t{1} << 10;
 /// A text counts as one value more per so many bytes: a range repeats all of it.
 constexpr std::size_t kTextBytesPerValue = 64;
 

@@ -46,7 +46,7 @@ enum class LayerPlaceholder : std::uint8_t {
 
 /// Expands one list to an object with the keys "0" .. num_layers - 1; lists inside the entries are left as they are.
 /// \throws ConfigError for a malformed pattern, one beyond num_layers, a layer without a pattern, a leaf defined twice, or an
-///         expansion of more than a quarter of a million values
+///         expansion of more than half a million values
 Tree expand_ranges(const Tree& list_object, std::int64_t num_layers, std::string_view where,
                    LayerPlaceholder placeholder = LayerPlaceholder::keep);
 

@@ -94,32 +94,32 @@ TEST(Ranges, RefusesWhatDoesNotFitTheLayerCount) {
 }
 
 TEST(Ranges, NestedRangesCannotExhaustMemory) {
-  const Tree bomb = json(R"({"0-2047": {"experts": {"0-2047": {"experts": {"0-2047": 1}}}}})");
-  EXPECT_THAT(error_of([&] { expand_tree(bomb); }), HasSubstr("expand to more than 262144 values"));
+  const Tree bomb = json(R"({"0-1023": {"experts": {"0-1023": {"experts": {"0-1023": 1}}}}})");
+  EXPECT_THAT(error_of([&] { expand_tree(bomb); }), HasSubstr("expand to more than 524288 values"));
 }
 
 TEST(Ranges, CheckingListsCountsNestedRangesWithoutOverflow) {
-  const Tree bomb = json(R"({"0-2047": {"0-2047": {"0-2047": {"0-2047": {"0-2047": {"0-2047": 1}}}}}})");
-  EXPECT_THAT(error_of([&] { check_layer_lists(bomb, {}, "model"); }), HasSubstr("expand to more than 262144 values"));
+  const Tree bomb = json(R"({"0-1023": {"0-1023": {"0-1023": {"0-1023": {"0-1023": {"0-1023": 1}}}}}})");
+  EXPECT_THAT(error_of([&] { check_layer_lists(bomb, {}, "model"); }), HasSubstr("expand to more than 524288 values"));
 }
 
 TEST(Ranges, CheckingListsCountsEmptyObjects) {
-  const Tree bomb = json(R"({"0-2047": {"0-2047": {}}})");
-  EXPECT_THAT(error_of([&] { check_layer_lists(bomb, {}, "model"); }), HasSubstr("expand to more than 262144 values"));
+  const Tree bomb = json(R"({"0-1023": {"0-1023": {}}})");
+  EXPECT_THAT(error_of([&] { check_layer_lists(bomb, {}, "model"); }), HasSubstr("expand to more than 524288 values"));
 }
 
-TEST(Ranges, AListHasAtMost2048Layers) {
-  EXPECT_EQ(expansion_error(R"({"0-2047": {}})", 2048), "accepted");
-  EXPECT_THAT(expansion_error(R"({"0-2048": {}})", 2049),
-              HasSubstr("the key \"0-2048\" is no range of layers; expected \"7\" or \"0-31\" (below 2048"));
-  EXPECT_THAT(expansion_error(R"({"0-2047": {}})", 2049), HasSubstr("a list of 2049 layers; expected 0 to 2048"));
+TEST(Ranges, AListHasAtMost1024Layers) {
+  EXPECT_EQ(expansion_error(R"({"0-1023": {}})", 1024), "accepted");
+  EXPECT_THAT(expansion_error(R"({"0-1024": {}})", 1025),
+              HasSubstr("the key \"0-1024\" is no range of layers; expected \"7\" or \"0-31\" (below 1024"));
+  EXPECT_THAT(expansion_error(R"({"0-1023": {}})", 1025), HasSubstr("a list of 1025 layers; expected 0 to 1024"));
 }
 
 TEST(Ranges, LongTextsAndKeysThatAreRepeatedCountAsSeveralValues) {
   const std::string text(20'000, 'x');
-  for (const Tree& bomb : {json(R"({"0-2047": ")" + text + R"("})"), json(R"({"0-2047": {")" + text + R"(": 1}})")}) {
-    EXPECT_THAT(error_of([&] { expand_tree(bomb); }), HasSubstr("expand to more than 262144 values"));
-    EXPECT_THAT(error_of([&] { check_layer_lists(bomb, {}, "model"); }), HasSubstr("expand to more than 262144 values"));
+  for (const Tree& bomb : {json(R"({"0-1023": ")" + text + R"("})"), json(R"({"0-1023": {")" + text + R"(": 1}})")}) {
+    EXPECT_THAT(error_of([&] { expand_tree(bomb); }), HasSubstr("expand to more than 524288 values"));
+    EXPECT_THAT(error_of([&] { check_layer_lists(bomb, {}, "model"); }), HasSubstr("expand to more than 524288 values"));
   }
 }
 

@@ -49,7 +49,7 @@ Tree odd_value(Random& random) {
 }
 
 std::string odd_range(Random& random) {
-  const std::size_t limit = below(random, 8) == 0 ? 2100 : 6;
+  const std::size_t limit = below(random, 8) == 0 ? 1100 : 6;
   const std::size_t first = below(random, limit);
   return below(random, 2) == 0 ? std::to_string(first) : std::to_string(first) + "-" + std::to_string(first + below(random, limit));
 }
