@@ -14,8 +14,9 @@ for target in model_config weight_config overlay; do
   log=build/fuzz/$target.log
   mkdir -p "$scratch"
   echo "fuzzing $target for $seconds s"
+  # timeout: what takes 0.2 s in a release build takes 10 s under the sanitizers, and more on a busy machine.
   # len_control=0: whole configs are changed from the start, because a config that is cut short is none.
-  if ! build/fuzz/tests/fuzz/fuzz_$target -max_total_time="$seconds" -timeout=30 -rss_limit_mb=1024 -malloc_limit_mb=256 -max_len=20000 \
+  if ! build/fuzz/tests/fuzz/fuzz_$target -max_total_time="$seconds" -timeout=120 -rss_limit_mb=1024 -malloc_limit_mb=256 -max_len=20000 \
     -len_control=0 -dict="$words" -print_final_stats=1 -artifact_prefix="build/fuzz/findings/$target-" \
     "$scratch" "tests/fuzz/corpus/$target" >"$log" 2>&1; then
     tail -n 40 "$log" >&2
