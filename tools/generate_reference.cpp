@@ -236,7 +236,9 @@ std::string weight_config_schema() {
                                                           {"dtype", schema::enum_schema({"bfloat8_b", "bfloat4_b", "bfloat16", "float32"})},
                                                           {"layout", schema::enum_schema({"TILE", "ROW_MAJOR"})},
                                                           {"mesh", mesh_schema()},
-                                                          {"placement", placement}}),
+                                                          {"placement", placement},
+                                                          {"shard_shape", shape},
+                                                          {"bytes", schema::integer_schema(0, std::numeric_limits<std::int64_t>::max())}}),
                                            {"path"});
   schema::Definitions definitions;
   definitions.add("weight", schema::any_of({entry, schema::type_schema("string")}));

@@ -24,7 +24,7 @@ RULES = [
     ("mesh/*", ["tensor/*"]),
     ("hf/*", ["tensor/*", "config/*"]),
     ("ops/*", ["tensor/*", "mesh/*", "config/*"]),
-    ("modules/*.hpp", MODULES + ["ops/*", "mesh/*", "tensor/*", "config/*", "hf/hf_config.hpp"]),
+    ("modules/*.hpp", MODULES + ["ops/*", "mesh/*", "tensor/*", "config/*", "hf/hf_config.hpp", "hf/tensor_source.hpp"]),
     ("modules/*_convert.cpp", MODULES + ["hf/*", "tensor/*", "config/*", "mesh/*"]),
     (
         "modules/*_config.cpp",

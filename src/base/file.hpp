@@ -12,6 +12,9 @@ namespace meshseek {
 /// Reads a whole file. \throws Error when missing, unreadable or larger than `max_bytes`.
 std::string read_text_file(const Path& path, std::size_t max_bytes = std::size_t{1} << 30);
 
+/// Name, size and modification time in nanoseconds: enough to notice a changed file without reading gigabytes. \throws Error when it cannot be asked.
+std::string file_identity(const Path& path);
+
 /// Writes `path` so that a crash leaves either the old or the new content: temporary name, fsync, rename, fsync of the folder.
 /// \throws Error naming the path and the reason (disk full, read-only folder, ...); the temporary file is removed.
 void write_file_atomically(const Path& path, std::span<const std::byte> content);
@@ -19,11 +22,35 @@ void write_file_atomically(const Path& path, std::string_view content);
 /// The pieces one after the other.
 void write_file_atomically(const Path& path, std::span<const std::span<const std::byte>> pieces);
 
+/// A file under a temporary name beside its target; removed again unless published.
+class TemporaryFile {
+ public:
+  /// \throws Error naming the target: no such folder, not writable.
+  explicit TemporaryFile(const Path& target);
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+  ~TemporaryFile();
+
+  /// Appends. \throws Error naming the target and the reason, e.g. a full disk.
+  void write(std::span<const std::byte> content);
+  /// Gives the file its name. With `durable` it survives a power failure from then on (fsync of file and folder); without, only the death of this process.
+  void publish(bool durable = true);
+
+ private:
+  Path target_;
+  std::string name_;
+  int fd_ = -1;
+  bool published_ = false;
+};
+
+/// fsync of a file or folder. \throws Error naming the path.
+void flush_to_disk(const Path& path);
+
 /// A new file that grows; what was written is handed to the system at once.
 class AppendedFile {
  public:
-  /// \throws Error naming the path: it exists already, no such folder, not writable.
-  explicit AppendedFile(Path path);
+  /// \throws Error naming the path: it exists already (unless `may_exist`), no such folder, not writable.
+  explicit AppendedFile(Path path, bool may_exist = false);
   AppendedFile(const AppendedFile&) = delete;
   AppendedFile& operator=(const AppendedFile&) = delete;
   ~AppendedFile();

@@ -86,12 +86,12 @@ Path ModelSource::prepare_store() const {
   const Path store = cache_folder() / conversion_digest(folder_, options_);
   ConvertReport report;
   {
-    ConversionProgress progress(hf_, options_.dtype);
+    ProgressLine line;
     ConvertOptions options = options_;
-    options.on_progress = [&](const ConvertProgress& state) { progress.update(state); };
+    options.on_progress = show_conversion(line);
     report = convert_checkpoint(folder_, store, options);
   }
-  if (!report.up_to_date) print_note("convert: " + summary(report));
+  if (!report.up_to_date()) print_note("convert: " + summary(report));
   return store;
 }
 

@@ -27,6 +27,16 @@ struct HfTensor {
 /// \throws Error naming the file, the tensor and what is wrong.
 std::map<std::string, HfTensor> read_safetensors(const Path& path);
 
+/// What a header says of a tensor.
+struct TensorInfo {
+  std::string name = {};
+  HfDtype dtype = HfDtype::F32;
+  Shape shape = {};
+};
+/// The first bytes of a file whose tensors lie one behind the other in this order: length and JSON header, padded with spaces so that the data start at a
+/// multiple of 8. For writers that stream. \throws Error naming the tensor: a name given twice or reserved, a name that is not UTF-8
+std::string safetensors_header(std::span<const TensorInfo> tensors, const std::string& where);
+
 /// One tensor to write.
 struct NamedArray {
   std::string name = {};

@@ -15,46 +15,52 @@ namespace {
 
 constexpr std::size_t kAlignment = 8;
 
-void check_array(const NamedArray& array, const std::string& where, std::set<std::string_view>& seen) {
-  if (array.name == "__metadata__" || !seen.insert(array.name).second) {
-    throw Error(fmt::format("[{}] the tensor name {} is reserved or given twice; expected a name of its own for each", where,
-                            quote_name(array.name)));
+std::size_t bytes_of(const TensorInfo& tensor, const std::string& where) {
+  std::size_t bytes = 0;
+  if (__builtin_mul_overflow(static_cast<std::size_t>(volume(tensor.shape)), element_bytes(tensor.dtype), &bytes)) {
+    throw Error(fmt::format("[{}: {}] has a size beyond 64 bits", where, quote_name(tensor.name)));
   }
-  std::size_t needed = 0;
-  if (__builtin_mul_overflow(static_cast<std::size_t>(volume(array.shape)), element_bytes(array.dtype), &needed) ||
-      needed != array.bytes.size()) {
-    throw Error(fmt::format("[{}: {}] has {} bytes, but shape {} of {} needs {}", where, quote_name(array.name), array.bytes.size(),
-                            to_string(array.shape), to_string(array.dtype), needed));
-  }
-}
-
-/// The JSON header, padded, for tensors that lie one behind the other.
-std::string make_header(std::span<const NamedArray> arrays, const std::string& where) {
-  std::set<std::string_view> seen;
-  Tree::Object tensors;
-  std::int64_t offset = 0;
-  for (const NamedArray& array : arrays) {
-    check_array(array, where, seen);
-    const std::int64_t end = offset + static_cast<std::int64_t>(array.bytes.size());
-    Tree tensor(Tree::Object{});
-    tensor.set("dtype", to_string(array.dtype));
-    tensor.set("shape", Tree::Array(array.shape.begin(), array.shape.end()));
-    tensor.set("data_offsets", Tree::Array{offset, end});
-    tensors.emplace_back(array.name, std::move(tensor));
-    offset = end;
-  }
-  std::string header = to_json_line(Tree(std::move(tensors)));
-  header.resize((header.size() + kAlignment - 1) / kAlignment * kAlignment, ' ');
-  return header;
+  return bytes;
 }
 
 }  // namespace
 
-void write_safetensors(const Path& path, std::span<const NamedArray> arrays) {
-  const std::string header = make_header(arrays, path.string());
+std::string safetensors_header(std::span<const TensorInfo> tensors, const std::string& where) {
+  std::set<std::string_view> seen;
+  Tree::Object entries;
+  std::int64_t offset = 0;
+  for (const TensorInfo& tensor : tensors) {
+    if (tensor.name == "__metadata__" || !seen.insert(tensor.name).second) {
+      throw Error(fmt::format("[{}] the tensor name {} is reserved or given twice; expected a name of its own for each", where,
+                              quote_name(tensor.name)));
+    }
+    const std::int64_t end = offset + static_cast<std::int64_t>(bytes_of(tensor, where));
+    Tree entry(Tree::Object{});
+    entry.set("dtype", to_string(tensor.dtype));
+    entry.set("shape", Tree::Array(tensor.shape.begin(), tensor.shape.end()));
+    entry.set("data_offsets", Tree::Array{offset, end});
+    entries.emplace_back(tensor.name, std::move(entry));
+    offset = end;
+  }
+  std::string header = to_json_line(Tree(std::move(entries)));
+  header.resize((header.size() + kAlignment - 1) / kAlignment * kAlignment, ' ');
   const std::uint64_t length = header.size();
-  std::vector<std::span<const std::byte>> pieces = {std::as_bytes(std::span(&length, 1)), std::as_bytes(std::span(header))};
-  for (const NamedArray& array : arrays) pieces.push_back(array.bytes);
+  return std::string(reinterpret_cast<const char*>(&length), sizeof(length)) + header;
+}
+
+void write_safetensors(const Path& path, std::span<const NamedArray> arrays) {
+  std::vector<TensorInfo> infos;
+  for (const NamedArray& array : arrays) infos.push_back({array.name, array.dtype, array.shape});
+  const std::string header = safetensors_header(infos, path.string());
+  std::vector<std::span<const std::byte>> pieces = {std::as_bytes(std::span(header))};
+  for (std::size_t idx = 0; idx < arrays.size(); ++idx) {
+    const std::size_t needed = bytes_of(infos[idx], path.string());
+    if (needed != arrays[idx].bytes.size()) {
+      throw Error(fmt::format("[{}: {}] has {} bytes, but shape {} of {} needs {}", path.string(), quote_name(arrays[idx].name),
+                              arrays[idx].bytes.size(), to_string(arrays[idx].shape), to_string(arrays[idx].dtype), needed));
+    }
+    pieces.push_back(arrays[idx].bytes);
+  }
   write_file_atomically(path, pieces);
 }
 

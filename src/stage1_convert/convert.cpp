@@ -1,20 +1,19 @@
 #include "stage1_convert/convert.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
-#include <optional>
+#include <utility>
 
 #include "base/error.hpp"
 #include "base/file.hpp"
-#include "base/file_lock.hpp"
 #include "config/ranges.hpp"
-#include "config/serialise.hpp"
-#include "hf/state_dict_view.hpp"
-#include "modules/model/model.hpp"
-#include "stage1_convert/dtype_policy.hpp"
+#include "hf/state_dict.hpp"
+#include "stage1_convert/conversion_plan.hpp"
+#include "stage1_convert/staged_store.hpp"
 
 namespace meshseek {
 namespace {
@@ -22,64 +21,26 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::int64_t kWeightConfigFormat = 1;
-constexpr const char* kWeightConfig = "weight_config.json";
-constexpr const char* kUnfinishedMark = "conversion_unfinished";
-constexpr const char* kLock = "conversion_lock";
 
 /// Files that a store carries so that stage 3 needs no checkpoint.
 constexpr const char* kCarriedFiles[] = {"config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"};
 
-void check_options(const Path& store, const ConvertOptions& options) {
-  if (options.mesh.num_devices() != 1) {
-    throw Error(fmt::format("[convert] mesh {}: only 1x1 is supported so far; leave --mesh out", to_string(options.mesh)));
-  }
+void check_options(const ConvertOptions& options) {
   const bool known = is_block_float(options.dtype) || options.dtype == DataType::bfloat16 || options.dtype == DataType::float32;
   if (!known) throw Error(fmt::format("[convert] dtype {}: expected bfloat8_b, bfloat4_b, bfloat16 or float32", to_string(options.dtype)));
-  if (!std::filesystem::exists(store) || std::filesystem::exists(store / kLock)) return;
-  if (!std::filesystem::is_directory(store)) throw Error(fmt::format("[{}] is a file; expected a folder for the store", store.string()));
-  if (!std::filesystem::is_empty(store)) {
-    throw Error(fmt::format("[{}] holds other files and is no store; name a new or empty folder", store.string()));
-  }
+  const std::int64_t num_devices = options.mesh.num_devices();
+  if (options.local.count == 0 || options.local.first + options.local.count <= num_devices) return;
+  throw Error(fmt::format("[convert] ranks {} to {}: the mesh {} has {} devices", options.local.first,
+                          options.local.first + options.local.count - 1, to_string(options.mesh), num_devices));
 }
 
-/// The policy below "model" with its layer ranges expanded, checked for names of dtypes.
-Tree expanded_policy(const ConvertOptions& options, const HfConfig& hf) {
-  if (options.dtype_policy.is_null()) return {};
-  static constexpr std::array<std::string_view, 2> kKeys = {"format_version", "model"};
-  serialise::check_keys(options.dtype_policy, "dtype policy", {}, false, kKeys);
-  const Tree* version = options.dtype_policy.find("format_version");
-  if (version == nullptr || version->as_integer("dtype policy format_version") != 1) {
-    throw ConfigError("[dtype policy] expected \"format_version\": 1");
-  }
-  const Tree* model = options.dtype_policy.find("model");
-  if (model == nullptr) throw ConfigError("[dtype policy] expected a \"model\" with dtypes below it");
-  return expand_dtype_policy(*model, hf);
+std::int64_t memory_limit(const ConvertOptions& options) {
+  if (options.memory_limit > 0) return options.memory_limit;
+  const std::int64_t memory = std::int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE);
+  return std::min(std::int64_t{2} << 30, memory / 4);
 }
 
-/// Bytes and files of a finished store that was made from the same source with the same options.
-std::optional<ConvertReport> find_up_to_date(const Path& store, const std::string& digest) {
-  if (!std::filesystem::exists(store / kWeightConfig)) return std::nullopt;
-  const Path path = store / kWeightConfig;
-  const Tree document = parse_json(read_text_file(path), path.string());
-  const Tree* known = document.find("source_digest");
-  if (known == nullptr || !known->is_string() || known->as_string("source_digest") != digest) return std::nullopt;
-  ConvertReport report;
-  report.up_to_date = true;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(store)) {
-    if (entry.path().extension() != ".tensorbin") continue;
-    ++report.num_tensors;
-    report.bytes += static_cast<std::int64_t>(entry.file_size());
-  }
-  return report;
-}
-
-void carry_files(const Path& checkpoint, const Path& store) {
-  for (const char* name : kCarriedFiles) {
-    if (std::filesystem::exists(checkpoint / name)) write_file_atomically(store / name, read_text_file(checkpoint / name));
-  }
-}
-
-Tree weight_config_document(const ConvertOptions& options, const std::string& digest, WeightConfig model) {
+std::string weight_config_text(const ConvertOptions& options, const std::string& digest, WeightConfig model) {
   for (const char* list : {"layers", "mtp"}) {
     if (Tree* entries = model.find(list)) *entries = fold_ranges(*entries);
   }
@@ -91,56 +52,124 @@ Tree weight_config_document(const ConvertOptions& options, const std::string& di
   document.set("dtype", Tree(to_string(options.dtype)));
   if (!options.dtype_policy.is_null()) document.set("dtype_policy", options.dtype_policy);
   document.set("model", std::move(model));
-  return document;
+  return to_json(document);
 }
 
-/// Removes tensor files that an earlier conversion with other options left behind.
-void clear_tensors(const Path& store) {
-  std::vector<Path> stale;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(store)) {
-    if (entry.path().extension() == ".tensorbin" || entry.path().extension() == ".tmp") stale.push_back(entry.path());
+/// One conversion.
+class Conversion {
+ public:
+  Conversion(const ConversionInput& input, const Path& store, const ConvertOptions& options)
+      : input_(input), options_(options), team_(options.num_threads), store_(store, team_) {}
+
+  ConvertReport run() {
+    ConversionPlan plan = make_plan(input_, options_, team_);
+    for (PlannedFile& file : plan.files) decide(file);
+    if (options_.measures_error) measure(plan);
+    if (!options_.dry_run) {
+      check_space();
+      build(plan);
+      commit(plan);
+    }
+    report_.seconds = seconds();
+    return std::move(report_);
   }
-  for (const Path& path : stale) std::filesystem::remove(path);
-}
+
+ private:
+  double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
+
+  /// Says why a file is built, and opens its line of the report.
+  void decide(PlannedFile& file) {
+    const ManifestEntry* entry = store_.find(file.job.path);
+    if (options_.force) {
+      file.why = "--force";
+    } else if (entry == nullptr) {
+      file.why = store_.manifest().files.contains(file.job.path) ? "it is missing or has another size" : "new";
+    } else {
+      file.why = difference(file, *entry, options_.trust);
+    }
+    const auto bytes = static_cast<std::int64_t>(plan_file(file.job, pieces_of(file.job)).file_bytes);
+    report_.files.push_back({file.job.path, file.why, file.description.dtype, file.job.shape, bytes, {}});
+    report_.bytes += bytes;
+    if (file.why.empty()) {
+      ++report_.num_up_to_date;
+    } else {
+      report_.bytes_written += bytes;
+      to_build_.push_back(report_.files.size() - 1);
+    }
+  }
+
+  void measure(const ConversionPlan& plan) {
+    std::vector<WeightJob> jobs;
+    for (const PlannedFile& file : plan.files) jobs.push_back(file.job);
+    const std::vector<EncodingError> errors = measure_errors(jobs, team_);
+    for (std::size_t idx = 0; idx < errors.size(); ++idx) report_.files[idx].error = errors[idx];
+  }
+
+  void check_space() const {
+    std::error_code failed;
+    const auto space = std::filesystem::space(store_.path(), failed);
+    if (failed || static_cast<std::int64_t>(space.available) >= report_.bytes_written) return;
+    throw Error(fmt::format("[{}] needs {} bytes more, but {} are free; make room or name another folder", store_.path().string(),
+                            report_.bytes_written, space.available));
+  }
+
+  void build(const ConversionPlan& plan) {
+    if (to_build_.empty()) return;
+    std::vector<WeightJob> jobs;
+    for (const std::size_t idx : to_build_) {
+      jobs.push_back(plan.files[idx].job);
+      store_.forget(jobs.back().path);
+    }
+    ConvertProgress progress = {.num_files = static_cast<std::int64_t>(jobs.size()), .num_bytes = report_.bytes_written};
+    WeightWriterOptions writer = {.memory_limit = memory_limit(options_)};
+    writer.on_file = [&](std::size_t job_idx, WrittenFile file) {
+      const PlannedFile& planned = plan.files[to_build_[job_idx]];
+      ManifestEntry entry = entry_of(file);
+      entry.description = planned.description;
+      entry.description_sha256 = sha256_of(planned.description);
+      entry.source_files = planned.source_files;
+      store_.add(planned.job.path, std::move(entry));
+      ++progress.files_done;
+    };
+    writer.on_bytes = [&](std::int64_t bytes) {
+      progress.bytes_done += bytes;
+      progress.seconds = seconds();
+      if (options_.on_progress) options_.on_progress(progress);
+    };
+    write_weights(jobs, store_.prepare_staging(), team_, writer);
+  }
+
+  void commit(ConversionPlan& plan) {
+    StagedStore::Documents documents;
+    for (const char* name : kCarriedFiles) {
+      if (std::filesystem::exists(input_.folder / name)) documents[name] = read_text_file(input_.folder / name);
+    }
+    documents[kWeightConfigFile] = weight_config_text(options_, input_.digest, std::move(plan.model));
+    std::set<std::string> tensors;
+    for (const PlannedFile& file : plan.files) tensors.insert(file.job.path);
+    if (store_.needs_commit(tensors, documents)) store_.commit(tensors, documents, team_);
+  }
+
+  Clock::time_point start_ = Clock::now();
+  const ConversionInput& input_;
+  const ConvertOptions& options_;
+  ThreadTeam team_;
+  StagedStore store_;
+  ConvertReport report_;
+  std::vector<std::size_t> to_build_;  ///< indices of files of the plan
+};
 
 }  // namespace
 
+ConvertReport convert_from(const ConversionInput& input, const Path& store, const ConvertOptions& options) {
+  check_options(options);
+  return Conversion(input, store, options).run();
+}
+
 ConvertReport convert_checkpoint(const Path& checkpoint, const Path& store, const ConvertOptions& options) {
-  const auto start = Clock::now();
-  check_options(store, options);
   const HfConfig hf = read_hf_config(checkpoint);
   const StateDict state_dict(checkpoint, hf);
-  const Tree policy = expanded_policy(options, hf);
-  const std::string digest = conversion_digest(checkpoint, options);
-  std::filesystem::create_directories(store);
-  const FileLock lock(store / kLock);
-  if (!options.force) {
-    if (const auto report = find_up_to_date(store, digest)) return *report;
-  }
-
-  // From here until the weight config is back, the folder is no usable store.
-  write_file_atomically(store / kUnfinishedMark, std::string_view("run `meshseek convert` again\n"));
-  std::filesystem::remove(store / kWeightConfig);
-  clear_tensors(store);
-
-  ConvertProgress progress;
-  for (const Path& file : state_dict.files()) progress.source_bytes += static_cast<std::int64_t>(std::filesystem::file_size(file));
-  ThreadTeam team(options.num_threads);
-  ConversionContext context = {.store = store, .dtype = options.dtype, .dtype_policy = policy, .mesh = options.mesh, .team = &team};
-  context.on_file = [&](const std::string& file, std::int64_t bytes) {
-    ++progress.files_done;
-    progress.bytes_done += bytes;
-    progress.seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    progress.file = file;
-    if (options.on_progress) options.on_progress(progress);
-  };
-  WeightConfig model = Model::convert_weights(hf, StateDictView(state_dict), WeightOutput(context), options.mesh);
-  carry_files(checkpoint, store);
-  write_file_atomically(store / kWeightConfig, to_json(weight_config_document(options, digest, std::move(model))));
-  std::filesystem::remove(store / kUnfinishedMark);
-  return {.num_tensors = progress.files_done,
-          .bytes = progress.bytes_done,
-          .seconds = std::chrono::duration<double>(Clock::now() - start).count()};
+  return convert_from({.hf = hf, .source = state_dict, .folder = checkpoint, .digest = conversion_digest(checkpoint, options)}, store, options);
 }
 
 }  // namespace meshseek

@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include <chrono>
 #include <filesystem>
 
 #include "base/file.hpp"
@@ -9,16 +8,6 @@
 #include "stage1_convert/convert.hpp"
 
 namespace meshseek {
-namespace {
-
-/// Name, size and modification time: enough to notice a changed file without reading gigabytes.
-std::string file_identity(const Path& path) {
-  const auto time = std::filesystem::last_write_time(path).time_since_epoch();
-  return fmt::format("{} {} {}\n", path.filename().string(), std::filesystem::file_size(path),
-                     std::chrono::duration_cast<std::chrono::nanoseconds>(time).count());
-}
-
-}  // namespace
 
 std::string conversion_digest(const Path& checkpoint, const ConvertOptions& options) {
   const HfConfig hf = read_hf_config(checkpoint);
@@ -27,9 +16,9 @@ std::string conversion_digest(const Path& checkpoint, const ConvertOptions& opti
                                      to_string(options.dtype), to_json_line(options.dtype_policy));
   identity += std::filesystem::canonical(checkpoint).string() + "\n";
   identity += read_text_file(checkpoint / "config.json");
-  for (const Path& file : state_dict.files()) identity += file_identity(file);
+  for (const Path& file : state_dict.files()) identity += file_identity(file) + "\n";
   for (const char* name : {"tokenizer.json", "tokenizer_config.json", "generation_config.json"}) {
-    if (std::filesystem::exists(checkpoint / name)) identity += file_identity(checkpoint / name);
+    if (std::filesystem::exists(checkpoint / name)) identity += file_identity(checkpoint / name) + "\n";
   }
   return sha256_hex(identity);
 }

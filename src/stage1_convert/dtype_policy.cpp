@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "config/fields.hpp"
 #include "config/names.hpp"
 #include "config/ranges.hpp"
+#include "config/serialise.hpp"
 #include "modules/model/model.hpp"
 
 namespace meshseek {
@@ -122,6 +124,19 @@ Tree expand_dtype_policy(const Tree& model_policy, const HfConfig& hf) {
   expand_list(policy, "mtp", hf.num_nextn_predict_layers);
   check_policy<Model::Config>(policy, "model");
   return policy;
+}
+
+Tree read_dtype_policy(const Tree& document, const HfConfig& hf) {
+  if (document.is_null()) return {};
+  static constexpr std::array<std::string_view, 2> kKeys = {"format_version", "model"};
+  serialise::check_keys(document, "dtype policy", {}, false, kKeys);
+  const Tree* version = document.find("format_version");
+  if (version == nullptr || version->as_integer("dtype policy format_version") != 1) {
+    throw ConfigError("[dtype policy] expected \"format_version\": 1");
+  }
+  const Tree* model = document.find("model");
+  if (model == nullptr) throw ConfigError("[dtype policy] expected a \"model\" with dtypes below it");
+  return expand_dtype_policy(*model, hf);
 }
 
 }  // namespace meshseek

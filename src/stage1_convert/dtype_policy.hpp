@@ -9,4 +9,7 @@ namespace meshseek {
 /// \throws ConfigError naming the path.
 Tree expand_dtype_policy(const Tree& model_policy, const HfConfig& hf);
 
+/// The same for a whole policy document: {"format_version": 1, "model": ..}; null stays null. \throws ConfigError
+Tree read_dtype_policy(const Tree& document, const HfConfig& hf);
+
 }  // namespace meshseek

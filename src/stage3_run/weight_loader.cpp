@@ -62,9 +62,16 @@ void check_shape(const Tree& claimed, const Shape& actual, const ConfigPath& whe
                                 to_string(shape), to_string(actual)));
 }
 
+void check_size(const Tree& claimed, const TensorFile& file, const ConfigPath& where) {
+  const std::int64_t bytes = claimed.as_integer(claimed.is_integer() ? "" : where.to_string() + ".bytes");
+  if (bytes == static_cast<std::int64_t>(file.file_bytes())) return;
+  throw ConfigError(fmt::format("[{}] the weight config says {} bytes but {} has {}; run `meshseek verify`, or convert the store again",
+                                where.to_string(), bytes, file.path().string(), file.file_bytes()));
+}
+
 /// An entry that is an object claims things about its file. A plain path claims nothing.
 void check_claim(const Tree& entry, const TensorFile& file, const MeshShape& mesh, const ConfigPath& where) {
-  static constexpr std::array<std::string_view, 6> kKeys = {"path", "shape", "dtype", "layout", "mesh", "placement"};
+  static constexpr std::array<std::string_view, 8> kKeys = {"path", "shape", "dtype", "layout", "mesh", "placement", "shard_shape", "bytes"};
   for (const auto& member : entry.as_object("")) {
     if (std::find(kKeys.begin(), kKeys.end(), member.first) == kKeys.end())
       serialise::check_keys(entry, where.to_string(), {}, false, kKeys);
@@ -73,6 +80,7 @@ void check_claim(const Tree& entry, const TensorFile& file, const MeshShape& mes
   check_text(entry, "layout", to_string(file.header().layout), where);
   check_text(entry, "mesh", to_string(mesh), where);
   if (const Tree* shape = entry.find("shape")) check_shape(*shape, file.header().shape, where);
+  if (const Tree* bytes = entry.find("bytes")) check_size(*bytes, file, where);
 }
 
 }  // namespace

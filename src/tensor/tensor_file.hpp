@@ -53,6 +53,7 @@ class TensorFile {
   const TensorFileHeader& header() const { return header_; }
   /// The tensor of shard `shard_idx`, sharing the mapping (no copy).
   Tensor shard(std::size_t shard_idx = 0) const;
+  std::uint64_t data_offset() const { return data_begin_; }  ///< of the data region in the file
   std::uint64_t file_bytes() const { return file_->bytes().size(); }
   const Path& path() const { return file_->path(); }
 
@@ -61,6 +62,17 @@ class TensorFile {
   TensorFileHeader header_;
   std::size_t data_begin_ = 0;
 };
+
+/// Where the parts of a file lie, before any data are there.
+struct TensorFilePlan {
+  std::vector<std::byte> head = {};           ///< size field and header
+  std::vector<std::uint64_t> offsets = {};    ///< of each buffer, from the start of the file
+  std::uint64_t buffer_bytes = 0;             ///< of one buffer: all are equal
+  std::uint64_t file_bytes = 0;
+};
+/// Lays out `num_buffers` distinct shard buffers, each of storage_bytes(header.shape, ..); shard i uses buffer buffer_of_shard[i].
+/// \throws Error, ShapeError as write_tensor_file()
+TensorFilePlan plan_tensor_file(const Path& path, TensorFileHeader header, std::size_t num_buffers, std::span<const std::size_t> buffer_of_shard);
 
 /// Writes one tensor for a 1x1 mesh with TTNN's default topology, atomically (see write_file_atomically).
 void write_tensor_file(const Path& path, const Shape& shape, DataType dtype, Layout layout, std::span<const std::byte> storage,

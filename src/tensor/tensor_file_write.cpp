@@ -89,27 +89,22 @@ flatbuffers::Offset<fb::TensorTopology> write_topology(Builder& builder, const T
   return fb::CreateTensorTopology(builder, distribution, placement_vector, coordinate_vector);
 }
 
-void check_buffers(const Path& path, const TensorFileHeader& header, std::span<const std::span<const std::byte>> buffers,
-                   std::span<const std::size_t> buffer_of_shard) {
+/// \return the bytes of each buffer
+std::size_t check_header(const Path& path, const TensorFileHeader& header, std::size_t num_buffers, std::span<const std::size_t> buffer_of_shard) {
   if (buffer_of_shard.size() != header.shards.size()) {
     throw Error(
         fmt::format("[{}] {} shards but buffers for {}; expected one each", path.string(), header.shards.size(), buffer_of_shard.size()));
   }
   for (const std::size_t buffer_idx : buffer_of_shard) {
-    if (buffer_idx >= buffers.size())
-      throw Error(fmt::format("[{}] a shard uses buffer {} of {}", path.string(), buffer_idx, buffers.size()));
+    if (buffer_idx >= num_buffers) throw Error(fmt::format("[{}] a shard uses buffer {} of {}", path.string(), buffer_idx, num_buffers));
   }
   if (header.shape.size() > kMaxRank) {
     throw ShapeError(
         fmt::format("[{}] {} cannot be stored; expected at most {} dimensions", path.string(), to_string(header.shape), kMaxRank));
   }
-  const std::int64_t expected = storage_bytes(header.shape, header.dtype, header.layout);
-  for (const auto& buffer : buffers) {
-    if (buffer.empty()) throw Error(fmt::format("[{}] an empty tensor cannot be stored", path.string()));
-    if (static_cast<std::int64_t>(buffer.size()) == expected) continue;
-    throw ShapeError(fmt::format("[{}] {} {} needs {} bytes in each shard but was given {}", path.string(), to_string(header.shape),
-                                 to_string(header.dtype), expected, buffer.size()));
-  }
+  const std::int64_t bytes = storage_bytes(header.shape, header.dtype, header.layout);
+  if (bytes == 0) throw Error(fmt::format("[{}] an empty tensor cannot be stored", path.string()));
+  return static_cast<std::size_t>(bytes);
 }
 
 std::size_t pad_to_alignment(std::size_t size) { return (size + kAlignment - 1) / kAlignment * kAlignment; }
@@ -135,27 +130,42 @@ std::vector<std::byte> serialise_header(const TensorFileHeader& header) {
   return bytes;
 }
 
+TensorFilePlan plan_tensor_file(const Path& path, TensorFileHeader header, std::size_t num_buffers,
+                                std::span<const std::size_t> buffer_of_shard) {
+  const std::size_t bytes = check_header(path, header, num_buffers, buffer_of_shard);
+  const std::size_t stride = pad_to_alignment(bytes);
+  for (std::size_t shard_idx = 0; shard_idx < header.shards.size(); ++shard_idx) {
+    header.shards[shard_idx].offset = buffer_of_shard[shard_idx] * stride;
+    header.shards[shard_idx].size = bytes;
+  }
+  TensorFilePlan plan = {.buffer_bytes = bytes};
+  const std::vector<std::byte> serialised = serialise_header(header);
+  const std::uint64_t head_size = serialised.size();
+  const auto size_field = std::as_bytes(std::span(&head_size, 1));
+  plan.head.assign(size_field.begin(), size_field.end());
+  plan.head.insert(plan.head.end(), serialised.begin(), serialised.end());
+  for (std::size_t buffer_idx = 0; buffer_idx < num_buffers; ++buffer_idx) plan.offsets.push_back(plan.head.size() + buffer_idx * stride);
+  plan.file_bytes = plan.head.size() + (num_buffers == 0 ? 0 : (num_buffers - 1) * stride + bytes);
+  return plan;
+}
+
 void write_tensor_file(const Path& path, TensorFileHeader header, std::span<const std::span<const std::byte>> buffers,
                        std::span<const std::size_t> buffer_of_shard) {
-  check_buffers(path, header, buffers, buffer_of_shard);
-  std::vector<std::size_t> offsets;
-  std::size_t end = 0;
   for (const auto& buffer : buffers) {
-    offsets.push_back(pad_to_alignment(end));
-    end = offsets.back() + buffer.size();
+    if (buffer.empty()) throw Error(fmt::format("[{}] an empty tensor cannot be stored", path.string()));
   }
-  for (std::size_t shard_idx = 0; shard_idx < header.shards.size(); ++shard_idx) {
-    header.shards[shard_idx].offset = offsets[buffer_of_shard[shard_idx]];
-    header.shards[shard_idx].size = buffers[buffer_of_shard[shard_idx]].size();
-  }
-  const std::vector<std::byte> head = serialise_header(header);
-  const std::uint64_t head_size = head.size();
+  const TensorFilePlan plan = plan_tensor_file(path, header, buffers.size(), buffer_of_shard);
   const std::vector<std::byte> zeros(kAlignment);
-  std::vector<std::span<const std::byte>> pieces = {std::as_bytes(std::span(&head_size, 1)), head};
+  std::vector<std::span<const std::byte>> pieces = {plan.head};
+  std::size_t end = plan.head.size();
   for (std::size_t buffer_idx = 0; buffer_idx < buffers.size(); ++buffer_idx) {
-    const std::size_t before = buffer_idx == 0 ? 0 : offsets[buffer_idx - 1] + buffers[buffer_idx - 1].size();
-    pieces.push_back(std::span(zeros).first(offsets[buffer_idx] - before));
+    if (buffers[buffer_idx].size() != plan.buffer_bytes) {
+      throw ShapeError(fmt::format("[{}] {} {} needs {} bytes in each shard but was given {}", path.string(), to_string(header.shape),
+                                   to_string(header.dtype), plan.buffer_bytes, buffers[buffer_idx].size()));
+    }
+    pieces.push_back(std::span(zeros).first(plan.offsets[buffer_idx] - end));
     pieces.push_back(buffers[buffer_idx]);
+    end = plan.offsets[buffer_idx] + plan.buffer_bytes;
   }
   write_file_atomically(path, pieces);
 }

@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "base/error.hpp"
+#include "tensor/block_encoder.hpp"
 #include "tensor/block_float.hpp"
 
 namespace meshseek {
@@ -25,22 +26,28 @@ T to_integer(float value) {
   return wide >= kLimit ? std::numeric_limits<T>::max() : static_cast<T>(wide);
 }
 
-/// Writes one value as an element of a plain dtype.
-void store_element(float value, DataType dtype, std::byte* out) {
-  const auto put = [out](auto element) { std::memcpy(out, &element, sizeof(element)); };
+/// Writes values as elements of a plain dtype.
+void store_elements(std::span<const float> values, DataType dtype, std::byte* out) {
+  const auto put = [&](auto convert) {
+    using Element = decltype(convert(0.0F));
+    for (std::size_t idx = 0; idx < values.size(); ++idx) {
+      const Element element = convert(values[idx]);
+      std::memcpy(out + idx * sizeof(Element), &element, sizeof(Element));
+    }
+  };
   switch (dtype) {
     case DataType::float32:
-      return put(value);
+      return put([](float value) { return value; });
     case DataType::bfloat16:
-      return put(to_bf16(value).bits);
+      return put([](float value) { return to_bf16(value).bits; });
     case DataType::uint32:
-      return put(to_integer<std::uint32_t>(value));
+      return put(to_integer<std::uint32_t>);
     case DataType::int32:
-      return put(to_integer<std::int32_t>(value));
+      return put(to_integer<std::int32_t>);
     case DataType::uint16:
-      return put(to_integer<std::uint16_t>(value));
+      return put(to_integer<std::uint16_t>);
     case DataType::uint8:
-      return put(to_integer<std::uint8_t>(value));
+      return put(to_integer<std::uint8_t>);
     case DataType::bfloat8_b:
     case DataType::bfloat4_b:
       break;
@@ -48,45 +55,55 @@ void store_element(float value, DataType dtype, std::byte* out) {
   throw ShapeError("[tensor] block-float values are not stored one by one");
 }
 
-void encode_face_row(std::span<const float, 16> values, DataType dtype, std::int64_t block, std::byte* tile) {
-  if (!is_block_float(dtype)) {
-    const auto size = static_cast<std::int64_t>(element_bytes(dtype));
-    for (std::int64_t idx = 0; idx < kFaceSize; ++idx)
-      store_element(values[static_cast<std::size_t>(idx)], dtype, tile + (block * kFaceSize + idx) * size);
-    return;
-  }
-  auto* bytes = reinterpret_cast<std::uint8_t*>(tile);
-  std::uint8_t codes[kFaceSize];
-  const int magnitude_bits = dtype == DataType::bfloat8_b ? 7 : 3;
-  bytes[block] = encode_block(values, magnitude_bits, codes);
-  if (dtype == DataType::bfloat8_b) {
-    std::memcpy(bytes + kExponentBytesPerTile + block * kFaceSize, codes, kFaceSize);
-    return;
-  }
-  std::uint8_t* packed = bytes + kExponentBytesPerTile + block * kFaceSize / 2;
-  for (std::int64_t pair = 0; pair < kFaceSize / 2; ++pair)
-    packed[pair] = static_cast<std::uint8_t>(codes[2 * pair] | (codes[2 * pair + 1] << 4));
-}
+/// Encodes padded rows (a multiple of 32 values) into the tiles that cover them.
+class RowEncoder {
+ public:
+  RowEncoder(DataType dtype, std::int64_t cols)
+      : dtype_(dtype),
+        num_blocks_(cols / kFaceSize),
+        exponents_(static_cast<std::size_t>(is_block_float(dtype) ? num_blocks_ : 0)),
+        codes_(static_cast<std::size_t>(is_block_float(dtype) ? cols : 0)) {}
 
-/// Encodes one padded row (a multiple of 32 values) into the tiles that cover it.
-void encode_padded_row(std::span<const float> row, std::int64_t physical_row, DataType dtype, std::byte* storage) {
-  const std::int64_t tiles_wide = static_cast<std::int64_t>(row.size()) / kTileSize;
-  const std::int64_t row_in_tile = physical_row % kTileSize;
-  const std::int64_t first_block = (row_in_tile / kFaceSize) * 2 * kFaceSize + row_in_tile % kFaceSize;
-  std::byte* tile = storage + physical_row / kTileSize * tiles_wide * tile_bytes(dtype);
-  for (std::int64_t tile_col = 0; tile_col < tiles_wide; ++tile_col, tile += tile_bytes(dtype)) {
-    for (std::int64_t half = 0; half < 2; ++half) {
-      const auto begin = static_cast<std::size_t>(tile_col * kTileSize + half * kFaceSize);
-      encode_face_row(std::span<const float, 16>(row.data() + begin, 16), dtype, first_block + half * kFaceSize, tile);
+  void encode(const float* row, std::int64_t physical_row, std::byte* storage) {
+    if (dtype_ == DataType::bfloat8_b) block_encoder().bfloat8_b(row, num_blocks_, exponents_.data(), codes_.data());
+    if (dtype_ == DataType::bfloat4_b) block_encoder().bfloat4_b(row, num_blocks_, exponents_.data(), codes_.data());
+    const std::int64_t row_in_tile = physical_row % kTileSize;
+    const std::int64_t first_block = (row_in_tile / kFaceSize) * 2 * kFaceSize + row_in_tile % kFaceSize;
+    std::byte* const tiles = storage + physical_row / kTileSize * (num_blocks_ / 2) * tile_bytes(dtype_);
+    for (std::int64_t block = 0; block < num_blocks_; ++block) {
+      std::byte* const tile = tiles + block / 2 * tile_bytes(dtype_);
+      put_face_row(row, block, first_block + block % 2 * kFaceSize, tile);
     }
   }
-}
+
+ private:
+  void put_face_row(const float* row, std::int64_t block, std::int64_t face_row, std::byte* tile) const {
+    if (!is_block_float(dtype_)) {
+      const auto size = static_cast<std::int64_t>(element_bytes(dtype_));
+      return store_elements({row + block * kFaceSize, static_cast<std::size_t>(kFaceSize)}, dtype_, tile + face_row * kFaceSize * size);
+    }
+    tile[face_row] = static_cast<std::byte>(exponents_[static_cast<std::size_t>(block)]);
+    const std::uint8_t* const codes = codes_.data() + block * kFaceSize;
+    if (dtype_ == DataType::bfloat8_b) {
+      std::memcpy(tile + kExponentBytesPerTile + face_row * kFaceSize, codes, static_cast<std::size_t>(kFaceSize));
+      return;
+    }
+    std::byte* const packed = tile + kExponentBytesPerTile + face_row * kFaceSize / 2;
+    for (std::int64_t pair = 0; pair < kFaceSize / 2; ++pair) packed[pair] = static_cast<std::byte>(codes[2 * pair] | (codes[2 * pair + 1] << 4));
+  }
+
+  DataType dtype_;
+  std::int64_t num_blocks_;
+  std::vector<std::uint8_t> exponents_;  ///< of one row
+  std::vector<std::uint8_t> codes_;
+};
 
 void encode_tiles(std::span<const float> values, const Shape& shape, DataType dtype, std::span<std::byte> out, float pad_value) {
   const PhysicalShape physical = physical_shape(shape, Layout::tile);
   const std::int64_t rows = last_dim(shape, 2);
   const std::int64_t cols = last_dim(shape, 1);
   const std::int64_t padded_rows = round_up(rows, kTileSize);
+  RowEncoder encoder(dtype, physical.cols);
   std::vector<float> line(static_cast<std::size_t>(physical.cols), pad_value);
   for (std::int64_t physical_row = 0; physical_row < physical.rows; ++physical_row) {
     const std::int64_t matrix_idx = physical_row / padded_rows;
@@ -97,7 +114,7 @@ void encode_tiles(std::span<const float> values, const Shape& shape, DataType dt
     } else if (row == rows) {
       std::fill(line.begin(), line.end(), pad_value);
     }
-    encode_padded_row(line, physical_row, dtype, out.data());
+    encoder.encode(line.data(), physical_row, out.data());
   }
 }
 
@@ -156,8 +173,7 @@ void encode_into(std::span<const float> values, const Shape& shape, DataType dty
                                  values.size(), out.size()));
   }
   if (layout == Layout::tile) return encode_tiles(values, shape, dtype, out, pad_value);
-  const std::size_t size = element_bytes(dtype);
-  for (std::size_t idx = 0; idx < values.size(); ++idx) store_element(values[idx], dtype, out.data() + idx * size);
+  store_elements(values, dtype, out.data());
 }
 
 std::vector<std::byte> encode(std::span<const float> values, const Shape& shape, DataType dtype, Layout layout, float pad_value) {

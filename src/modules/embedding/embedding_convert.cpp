@@ -6,7 +6,8 @@ namespace meshseek {
 WeightConfig Embedding::convert_weights(const HfConfig& hf, const StateDictView& state_dict, const WeightOutput& output, const MeshShape&) {
   const Shape shape = {hf.vocab_size, hf.hidden_size};
   WeightConfig config;
-  config.set("weight", output.write("weight", shape, state_dict.load("embed_tokens.weight", shape), WeightRole::precise));
+  // Each column of the mesh looks up its part of the hidden size.
+  config.set("weight", output.write("weight", shape, state_dict.rows("embed_tokens.weight", shape), WeightRole::precise, split_inputs()));
   return config;
 }
 

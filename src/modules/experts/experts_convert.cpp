@@ -1,4 +1,5 @@
 #include <string>
+#include <utility>
 
 #include "hf/state_dict_view.hpp"
 #include "modules/experts/experts.hpp"
@@ -6,12 +7,17 @@
 namespace meshseek {
 namespace {
 
+/// The experts' matrices one after the other; whole experts go to the devices.
 Tree convert_stack(std::string_view hf_name, const Shape& shape, const StateDictView& state_dict, const WeightOutput& output) {
-  const auto load_expert = [&](std::int64_t expert_idx) {
-    return state_dict.sub(std::to_string(expert_idx)).sub(hf_name).load("weight", {shape[1], shape[2]});
-  };
+  WeightRows rows;
+  for (std::int64_t expert_idx = 0; expert_idx < shape[0]; ++expert_idx) {
+    WeightRows expert = state_dict.sub(std::to_string(expert_idx)).sub(hf_name).rows("weight", {shape[1], shape[2]});
+    rows.source = expert.source;
+    rows.rows.push_back(std::move(expert.rows.front()));
+  }
+  const WeightSplit whole_experts = {.over = WeightSplit::Over::devices, .dim = 0};
   Tree entry;
-  entry.set("input_tensor_b", output.write_stack("input_tensor_b", shape, load_expert, WeightRole::projection));
+  entry.set("input_tensor_b", output.write("input_tensor_b", shape, std::move(rows), WeightRole::projection, whole_experts));
   return entry;
 }
 

@@ -5,9 +5,9 @@ namespace meshseek {
 
 WeightConfig convert_gated_mlp(std::int64_t hidden_size, std::int64_t inner, const StateDictView& state_dict, const WeightOutput& output) {
   WeightConfig config;
-  config.set("w1", convert_linear(state_dict, "gate_proj", inner, hidden_size, output.sub("w1")));
-  config.set("w3", convert_linear(state_dict, "up_proj", inner, hidden_size, output.sub("w3")));
-  config.set("w2", convert_linear(state_dict, "down_proj", hidden_size, inner, output.sub("w2")));
+  config.set("w1", convert_linear(state_dict, "gate_proj", {.out = inner, .in = hidden_size, .split = split_outputs()}, output.sub("w1")));
+  config.set("w3", convert_linear(state_dict, "up_proj", {.out = inner, .in = hidden_size, .split = split_outputs()}, output.sub("w3")));
+  config.set("w2", convert_linear(state_dict, "down_proj", {.out = hidden_size, .in = inner, .split = split_inputs()}, output.sub("w2")));
   return config;
 }
 

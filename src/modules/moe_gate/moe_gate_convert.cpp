@@ -1,9 +1,3 @@
-#include <fmt/format.h>
-
-#include <algorithm>
-#include <cmath>
-
-#include "base/error.hpp"
 #include "hf/state_dict_view.hpp"
 #include "modules/moe_gate/moe_gate.hpp"
 
@@ -12,18 +6,14 @@ namespace meshseek {
 WeightConfig MoeGate::convert_weights(const HfConfig& hf, const StateDictView& state_dict, const WeightOutput& output, const MeshShape&) {
   const Shape shape = {hf.n_routed_experts, hf.hidden_size};
   Tree linear;
-  linear.set("input_tensor_b", output.sub("linear").write("input_tensor_b", shape, state_dict.load("weight", shape), WeightRole::precise));
+  linear.set("input_tensor_b", output.sub("linear").write("input_tensor_b", shape, state_dict.rows("weight", shape), WeightRole::precise));
   WeightConfig config;
   config.set("linear", std::move(linear));
   if (hf.topk_method == "noaux_tc") {
-    const std::vector<float> bias = state_dict.load("e_score_correction_bias", {hf.n_routed_experts});
-    if (!std::ranges::all_of(bias, [](float value) { return std::isfinite(value); })) {
-      throw Error(fmt::format("[{}] has values that are not finite; the checkpoint is damaged, get the shard again",
-                              state_dict.full_name("e_score_correction_bias")));
-    }
     Tree router;
     router.set("e_score_correction_bias",
-               output.sub("router").write("e_score_correction_bias", {hf.n_routed_experts}, bias, WeightRole::exact));
+               output.sub("router").write("e_score_correction_bias", {hf.n_routed_experts},
+                                          state_dict.rows("e_score_correction_bias", {hf.n_routed_experts}), WeightRole::exact));
     config.set("router", std::move(router));
   }
   return config;

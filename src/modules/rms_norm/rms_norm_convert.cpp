@@ -5,7 +5,7 @@ namespace meshseek {
 
 WeightConfig RmsNorm::convert_weights(const Spec& spec, const StateDictView& state_dict, const WeightOutput& output, const MeshShape&) {
   WeightConfig config;
-  config.set("weight", output.write("weight", {spec.dim}, state_dict.load("weight", {spec.dim}), WeightRole::precise));
+  config.set("weight", output.write("weight", {spec.dim}, state_dict.rows("weight", {spec.dim}), WeightRole::precise));
   return config;
 }
 

@@ -1,7 +1,6 @@
-/// Where a module's convert_weights() puts its tensors: the output path, with the element types that the conversion asks for.
+/// Where a module's convert_weights() puts its tensors: the output path, with the element types and the mesh that the conversion asks for.
 #pragma once
 #include <functional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,8 +8,7 @@
 #include "base/mapped_file.hpp"
 #include "base/thread_team.hpp"
 #include "config/tree.hpp"
-#include "mesh/mesh_shape.hpp"
-#include "tensor/tensor.hpp"
+#include "modules/weight_output/weight_job.hpp"
 
 namespace meshseek {
 
@@ -32,9 +30,10 @@ struct ConversionContext {
   DataType dtype = DataType::bfloat8_b;  ///< of projections without a policy entry
   Tree dtype_policy = {};                ///< expanded policy below "model", or null
   MeshShape mesh = {};
+  LocalRanks local = {};
   ThreadTeam* team = nullptr;
-  /// Called after each file with its path below the store and its size.
-  std::function<void(const std::string&, std::int64_t)> on_file = {};
+  /// Gets each tensor instead of its being written: stage 1 plans a whole model before it reads the first byte. Empty: written at once.
+  std::function<void(WeightJob)> on_job = {};
 };
 
 /// One place in the weight tree. Cheap to copy; the context must outlive it.
@@ -48,18 +47,15 @@ class WeightOutput {
   /// The place of one element of a layer list; recorded paths say {layer}, files carry the number.
   WeightOutput layer(std::string_view list, std::int64_t layer_idx) const;
 
-  /// Encodes and writes `<operator>.<argument>.tensorbin`; norms, biases and embeddings row-major, projections in tiles.
+  /// `<operator>.<argument>.tensorbin`: norms, biases and embeddings row-major, projections in tiles; cut for the mesh as `split` says.
+  /// \param rows all rows of the tensor: volume(shape) / shape.back() of them
   /// \return the weight config entry of this argument
-  Tree write(std::string_view argument, const Shape& shape, std::span<const float> values, WeightRole role) const;
-  /// The same for a stack [count, ..] whose pieces are loaded one by one on the team: peak memory is the encoded file plus one piece per thread.
-  Tree write_stack(std::string_view argument, const Shape& shape, const std::function<std::vector<float>(std::int64_t)>& load_piece,
-                   WeightRole role) const;
+  Tree write(std::string_view argument, const Shape& shape, WeightRows rows, WeightRole role, const WeightSplit& split = {}) const;
 
   DataType dtype_of(WeightRole role) const;
 
  private:
   std::string file_name(std::string_view argument) const;
-  Tree publish(std::string_view argument, const Shape& shape, DataType dtype, Layout layout, std::span<const std::byte> storage) const;
 
   const ConversionContext* context_;
   std::string folder_;       ///< real path below the store, with a trailing slash, of the operator's file
@@ -68,8 +64,19 @@ class WeightOutput {
   std::string policy_path_;  ///< dotted path, for the dtype policy and for errors
 };
 
-/// The linear layer `hf_name`.weight [out, in] and, when `has_bias`, `hf_name`.bias: {"input_tensor_b": .., "bias": ..}.
-Tree convert_linear(const StateDictView& state_dict, std::string_view hf_name, std::int64_t out, std::int64_t in,
-                    const WeightOutput& output, WeightRole role = WeightRole::projection, bool has_bias = false);
+/// How a linear layer [out, in] is cut: the outputs over the mesh columns (rows of the weight), or the inputs (columns of it) with a sum afterwards.
+WeightSplit split_outputs(std::int64_t unit = kTileSize);
+WeightSplit split_inputs(std::int64_t unit = kTileSize);
+
+/// What the checkpoint and the mesh say of a linear layer.
+struct LinearWeight {
+  std::int64_t out = 0;
+  std::int64_t in = 0;
+  WeightSplit split = {};
+  WeightRole role = WeightRole::projection;
+  bool has_bias = false;
+};
+/// The linear layer `hf_name`.weight [out, in] and, when it has one, `hf_name`.bias: {"input_tensor_b": .., "bias": ..}. A bias goes with the outputs.
+Tree convert_linear(const StateDictView& state_dict, std::string_view hf_name, const LinearWeight& linear, const WeightOutput& output);
 
 }  // namespace meshseek

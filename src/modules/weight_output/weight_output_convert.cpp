@@ -1,14 +1,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
-#include <vector>
+#include <span>
+#include <utility>
 
-#include "base/error.hpp"
 #include "hf/state_dict_view.hpp"
 #include "modules/weight_output/weight_output.hpp"
-#include "tensor/tensor_file.hpp"
-#include "tensor/tile_layout.hpp"
+#include "modules/weight_output/weight_writer.hpp"
 
 namespace meshseek {
 namespace {
@@ -67,51 +65,48 @@ DataType WeightOutput::dtype_of(WeightRole role) const {
 
 std::string WeightOutput::file_name(std::string_view argument) const { return fmt::format("{}.{}.tensorbin", operator_, argument); }
 
-Tree WeightOutput::publish(std::string_view argument, const Shape& shape, DataType dtype, Layout layout,
-                           std::span<const std::byte> storage) const {
-  const std::string relative = folder_ + file_name(argument);
-  const Path path = context_->store / relative;
-  std::filesystem::create_directories(path.parent_path());
-  write_tensor_file(path, shape, dtype, layout, storage);
-  if (context_->on_file) context_->on_file(relative, static_cast<std::int64_t>(storage.size()));
+Tree WeightOutput::write(std::string_view argument, const Shape& shape, WeightRows rows, WeightRole role, const WeightSplit& split) const {
+  WeightJob job = {.path = folder_ + file_name(argument),
+                   .shape = shape,
+                   .dtype = dtype_of(role),
+                   .layout = layout_of(role),
+                   .mesh = context_->mesh,
+                   .split = split,
+                   .local = context_->local,
+                   .source = std::move(rows)};
   Tree entry;
   entry.set("path", Tree(recorded_ + file_name(argument)));
   entry.set("shape", shape_tree(shape));
-  entry.set("dtype", Tree(to_string(dtype)));
-  entry.set("layout", Tree(to_string(layout)));
-  entry.set("mesh", Tree(to_string(context_->mesh)));
-  entry.set("placement", Tree(Tree::Array{Tree("replicate"), Tree("replicate")}));
+  entry.set("dtype", Tree(to_string(job.dtype)));
+  entry.set("layout", Tree(to_string(job.layout)));
+  entry.set("mesh", Tree(to_string(job.mesh)));
+  Tree::Array placement;
+  for (const std::string& axis : placement_of(split)) placement.emplace_back(axis);
+  entry.set("placement", Tree(std::move(placement)));
+  const WeightPieces pieces = pieces_of(job);
+  if (context_->mesh.num_devices() > 1) entry.set("shard_shape", shape_tree(pieces.shape));
+  entry.set("bytes", Tree(static_cast<std::int64_t>(plan_file(job, pieces).file_bytes)));
+  if (context_->on_job) {
+    context_->on_job(std::move(job));
+  } else {
+    write_weights(std::span(&job, 1), context_->store, *context_->team);
+  }
   return entry;
 }
 
-Tree WeightOutput::write(std::string_view argument, const Shape& shape, std::span<const float> values, WeightRole role) const {
-  const DataType dtype = dtype_of(role);
-  const Layout layout = layout_of(role);
-  return publish(argument, shape, dtype, layout, encode(values, shape, dtype, layout));
-}
+WeightSplit split_outputs(std::int64_t unit) { return {.over = WeightSplit::Over::cols, .dim = 0, .unit = unit}; }
 
-Tree WeightOutput::write_stack(std::string_view argument, const Shape& shape,
-                               const std::function<std::vector<float>(std::int64_t)>& load_piece, WeightRole role) const {
-  const DataType dtype = dtype_of(role);
-  const Layout layout = layout_of(role);
-  const Shape piece_shape(shape.begin() + 1, shape.end());
-  const auto piece_bytes = static_cast<std::size_t>(storage_bytes(piece_shape, dtype, layout));
-  std::vector<std::byte> storage(static_cast<std::size_t>(storage_bytes(shape, dtype, layout)));
-  context_->team->parallel_for(static_cast<std::size_t>(shape[0]), 1, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t piece_idx = begin; piece_idx < end; ++piece_idx) {
-      const std::vector<float> values = load_piece(static_cast<std::int64_t>(piece_idx));
-      encode_into(values, piece_shape, dtype, layout, std::span(storage).subspan(piece_idx * piece_bytes, piece_bytes));
-    }
-  });
-  return publish(argument, shape, dtype, layout, storage);
-}
+WeightSplit split_inputs(std::int64_t unit) { return {.over = WeightSplit::Over::cols, .dim = 1, .unit = unit}; }
 
-Tree convert_linear(const StateDictView& state_dict, std::string_view hf_name, std::int64_t out, std::int64_t in,
-                    const WeightOutput& output, WeightRole role, bool has_bias) {
+Tree convert_linear(const StateDictView& state_dict, std::string_view hf_name, const LinearWeight& linear, const WeightOutput& output) {
   const StateDictView weights = state_dict.sub(hf_name);
+  const Shape shape = {linear.out, linear.in};
   Tree entry;
-  entry.set("input_tensor_b", output.write("input_tensor_b", {out, in}, weights.load("weight", {out, in}), role));
-  if (has_bias) entry.set("bias", output.write("bias", {out}, weights.load("bias", {out}), WeightRole::precise));
+  entry.set("input_tensor_b", output.write("input_tensor_b", shape, weights.rows("weight", shape), linear.role, linear.split));
+  if (!linear.has_bias) return entry;
+  const bool outputs_are_split = linear.split.over != WeightSplit::Over::none && linear.split.dim == 0;
+  entry.set("bias", output.write("bias", {linear.out}, weights.rows("bias", {linear.out}), WeightRole::precise,
+                                 outputs_are_split ? linear.split : WeightSplit{}));
   return entry;
 }
 
