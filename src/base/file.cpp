@@ -27,43 +27,6 @@ void write_all(int fd, std::span<const std::byte> content, const Path& path) {
   }
 }
 
-/// An output file under a temporary name; removed again unless published.
-class TemporaryFile {
- public:
-  explicit TemporaryFile(const Path& target) : target_(target), name_(fmt::format("{}.{}.tmp", target.string(), ::getpid())) {
-    fd_ = ::open(name_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd_ < 0) fail(target_, "cannot create");
-  }
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-  ~TemporaryFile() {
-    if (fd_ >= 0) ::close(fd_);
-    if (!published_) ::unlink(name_.c_str());
-  }
-
-  void write(std::span<const std::byte> content) { write_all(fd_, content, target_); }
-
-  void publish() {
-    if (::fsync(fd_) != 0) fail(target_, "cannot flush");
-    const int fd = std::exchange(fd_, -1);
-    if (::close(fd) != 0) fail(target_, "cannot close");
-    if (::rename(name_.c_str(), target_.c_str()) != 0) fail(target_, "cannot rename into place");
-    published_ = true;
-    const Path folder = target_.parent_path().empty() ? Path(".") : target_.parent_path();
-    const int folder_fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (folder_fd >= 0) {
-      ::fsync(folder_fd);
-      ::close(folder_fd);
-    }
-  }
-
- private:
-  Path target_;
-  std::string name_;
-  int fd_ = -1;
-  bool published_ = false;
-};
-
 }  // namespace
 
 std::string read_text_file(const Path& path, std::size_t max_bytes) {
@@ -76,14 +39,56 @@ std::string read_text_file(const Path& path, std::size_t max_bytes) {
 }
 
 void write_file_atomically(const Path& path, std::span<const std::span<const std::byte>> pieces) {
-  TemporaryFile file(path);
-  for (const std::span<const std::byte> piece : pieces) file.write(piece);
+  AtomicFile file(path);
+  std::size_t offset = 0;
+  for (const std::span<const std::byte> piece : pieces) {
+    file.write_at(offset, piece);
+    offset += piece.size();
+  }
   file.publish();
 }
 
 void write_file_atomically(const Path& path, std::span<const std::byte> content) { write_file_atomically(path, std::span(&content, 1)); }
 
 void write_file_atomically(const Path& path, std::string_view content) { write_file_atomically(path, std::as_bytes(std::span(content))); }
+
+AtomicFile::AtomicFile(Path target) : target_(std::move(target)), name_(fmt::format("{}.{}.tmp", target_.string(), ::getpid())) {
+  fd_ = ::open(name_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd_ < 0) fail(target_, "cannot create");
+}
+
+AtomicFile::~AtomicFile() {
+  if (fd_ >= 0) ::close(fd_);
+  if (!is_published_) ::unlink(name_.c_str());
+}
+
+void AtomicFile::write_at(std::size_t offset, std::span<const std::byte> content) {
+  while (!content.empty()) {
+    const ssize_t written = ::pwrite(fd_, content.data(), content.size(), static_cast<off_t>(offset));
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) fail(target_, "cannot write");
+    offset += static_cast<std::size_t>(written);
+    content = content.subspan(static_cast<std::size_t>(written));
+  }
+}
+
+void AtomicFile::start_flush() {
+  // Only a hint: what goes wrong here is reported by the flush in publish().
+  static_cast<void>(::sync_file_range(fd_, 0, 0, SYNC_FILE_RANGE_WRITE));
+}
+
+void AtomicFile::publish() {
+  if (::fsync(fd_) != 0) fail(target_, "cannot flush");
+  const int fd = std::exchange(fd_, -1);
+  if (::close(fd) != 0) fail(target_, "cannot close");
+  if (::rename(name_.c_str(), target_.c_str()) != 0) fail(target_, "cannot rename into place");
+  is_published_ = true;
+  const Path folder = target_.parent_path().empty() ? Path(".") : target_.parent_path();
+  const int folder_fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder_fd < 0) return;
+  ::fsync(folder_fd);
+  ::close(folder_fd);
+}
 
 AppendedFile::AppendedFile(Path path) : path_(std::move(path)) {
   fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0644);

@@ -19,6 +19,30 @@ void write_file_atomically(const Path& path, std::string_view content);
 /// The pieces one after the other.
 void write_file_atomically(const Path& path, std::span<const std::span<const std::byte>> pieces);
 
+/// A file that appears under its name complete or not at all: it is written under a temporary name beside its target, in any order.
+/// Without publish() the destructor removes it.
+class AtomicFile {
+ public:
+  /// \throws Error naming the path: no such folder, not writable.
+  explicit AtomicFile(Path target);
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+  ~AtomicFile();
+
+  /// Puts `content` at byte `offset`; several threads may write at once. \throws Error naming the path and the reason, e.g. a full disk.
+  void write_at(std::size_t offset, std::span<const std::byte> content);
+  /// Lets the system write what it has of the file to the disk now, and returns; the wait in publish() becomes shorter.
+  void start_flush();
+  /// Flushes to the disk and renames; at most once. \throws Error naming the path and the reason.
+  void publish();
+
+ private:
+  Path target_;
+  std::string name_;
+  int fd_ = -1;
+  bool is_published_ = false;
+};
+
 /// A new file that grows; what was written is handed to the system at once.
 class AppendedFile {
  public:
