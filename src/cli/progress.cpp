@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "cli/terminal.hpp"
 
@@ -25,7 +26,14 @@ double bits_of(DataType dtype) {
   }
 }
 
-double megabytes_per_second(std::int64_t bytes, double seconds) { return seconds > 0.0 ? static_cast<double>(bytes) / 1e6 / seconds : 0.0; }
+std::string line_of(const std::string& verb, const ProgressState& state) {
+  const auto bytes_done = static_cast<double>(state.bytes_done);
+  const double rest = std::max(0.0, static_cast<double>(state.expected_bytes) - bytes_done);
+  const double eta = state.bytes_done > 0 ? rest * state.seconds / bytes_done : 0.0;
+  return fmt::format("{}: {} files, {} of {}{}, {:.1f} MB/s, ETA {:.0f} s", verb, state.files_done, format_bytes(state.bytes_done),
+                     state.is_estimate ? "about " : "", format_bytes(state.expected_bytes),
+                     megabytes_per_second(state.bytes_done, state.seconds), eta);
+}
 
 }  // namespace
 
@@ -37,34 +45,44 @@ std::string format_bytes(std::int64_t bytes) {
   return fmt::format("{} bytes", bytes);
 }
 
-std::string summary(const ConvertReport& report) {
-  const double rate = report.up_to_date ? 0.0 : megabytes_per_second(report.bytes, report.seconds);
-  return fmt::format("{} tensors, {}, {:.2f} s, {:.1f} MB/s, {} up to date", report.num_tensors, format_bytes(report.bytes), report.seconds,
-                     rate, report.up_to_date ? report.num_tensors : 0);
+double megabytes_per_second(std::int64_t bytes, double seconds) { return seconds > 0.0 ? static_cast<double>(bytes) / 1e6 / seconds : 0.0; }
+
+std::string summary(std::int64_t num_tensors, std::int64_t bytes, double seconds) {
+  return fmt::format("{} tensors, {}, {:.2f} s, {:.1f} MB/s", num_tensors, format_bytes(bytes), seconds,
+                     megabytes_per_second(bytes, seconds));
 }
 
-ConversionProgress::ConversionProgress(const HfConfig& hf, DataType dtype)
-    : growth_(bits_of(dtype) / (hf.weight_block_size.empty() ? 16.0 : 8.0)), rewrites_(stderr_is_terminal()) {}
+std::string summary(const ConvertReport& report) {
+  if (!report.up_to_date) return summary(report.num_tensors, report.bytes, report.seconds) + ", 0 up to date";
+  return fmt::format("{} tensors, {}, {:.2f} s, 0.0 MB/s, {} up to date", report.num_tensors, format_bytes(report.bytes), report.seconds,
+                     report.num_tensors);
+}
 
-ConversionProgress::~ConversionProgress() {
+ProgressLine::ProgressLine(std::string verb) : verb_(std::move(verb)), rewrites_(stderr_is_terminal()) {}
+
+ProgressLine::~ProgressLine() {
   if (is_line_open_) print_note("");
 }
 
-std::string ConversionProgress::line(const ConvertProgress& progress) const {
-  const double expected = std::max(static_cast<double>(progress.source_bytes) * growth_, static_cast<double>(progress.bytes_done));
-  const double rest = expected - static_cast<double>(progress.bytes_done);
-  const double eta = progress.bytes_done > 0 ? rest * progress.seconds / static_cast<double>(progress.bytes_done) : 0.0;
-  return fmt::format("convert: {} files, {} of about {}, {:.1f} MB/s, ETA {:.0f} s", progress.files_done, format_bytes(progress.bytes_done),
-                     format_bytes(static_cast<std::int64_t>(expected)), megabytes_per_second(progress.bytes_done, progress.seconds), eta);
+void ProgressLine::update(const ProgressState& state) {
+  check_interrupted();
+  if (state.seconds - last_shown_s_ < (rewrites_ ? kRewriteInterval : kPlainInterval)) return;
+  last_shown_s_ = state.seconds;
+  if (!rewrites_) return print_note(line_of(verb_, state));
+  is_line_open_ = true;
+  rewrite_note(line_of(verb_, state));
 }
 
+ConversionProgress::ConversionProgress(const HfConfig& hf, DataType dtype)
+    : growth_(bits_of(dtype) / (hf.weight_block_size.empty() ? 16.0 : 8.0)) {}
+
 void ConversionProgress::update(const ConvertProgress& progress) {
-  check_interrupted();
-  if (progress.seconds - last_shown_s_ < (rewrites_ ? kRewriteInterval : kPlainInterval)) return;
-  last_shown_s_ = progress.seconds;
-  if (!rewrites_) return print_note(line(progress));
-  is_line_open_ = true;
-  rewrite_note(line(progress));
+  const auto expected = static_cast<std::int64_t>(static_cast<double>(progress.source_bytes) * growth_);
+  line_.update({.files_done = progress.files_done,
+                .bytes_done = progress.bytes_done,
+                .expected_bytes = std::max(expected, progress.bytes_done),
+                .is_estimate = true,
+                .seconds = progress.seconds});
 }
 
 }  // namespace meshseek::cli

@@ -28,7 +28,7 @@ Tree report_tree(const ConvertReport& report, const std::string& store) {
   tree.set("tensors", Tree(report.num_tensors));
   tree.set("bytes", Tree(report.bytes));
   tree.set("seconds", Tree(report.seconds));
-  tree.set("mb_per_s", Tree(report.up_to_date || report.seconds <= 0.0 ? 0.0 : static_cast<double>(report.bytes) / 1e6 / report.seconds));
+  tree.set("mb_per_s", Tree(report.up_to_date ? 0.0 : megabytes_per_second(report.bytes, report.seconds)));
   tree.set("up_to_date", Tree(report.up_to_date ? report.num_tensors : 0));
   return tree;
 }

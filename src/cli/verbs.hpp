@@ -19,5 +19,6 @@ void add_template(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);
 void add_explain(CLI::App& app, Action& action);
 void add_replay(CLI::App& app, Action& action);
+void add_generate_checkpoint(CLI::App& app, Action& action);
 
 }  // namespace meshseek::cli
