@@ -29,24 +29,37 @@ void write_all(int fd, std::span<const std::byte> content, const Path& path) {
 
 }  // namespace
 
-TemporaryFile::TemporaryFile(const Path& target) : target_(target), name_(fmt::format("{}.{}.tmp", target.string(), ::getpid())) {
+AtomicFile::AtomicFile(Path target) : target_(std::move(target)), name_(fmt::format("{}.{}.tmp", target_.string(), ::getpid())) {
   fd_ = ::open(name_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd_ < 0) fail(target_, "cannot create");
 }
 
-TemporaryFile::~TemporaryFile() {
+AtomicFile::~AtomicFile() {
   if (fd_ >= 0) ::close(fd_);
-  if (!published_) ::unlink(name_.c_str());
+  if (!is_published_) ::unlink(name_.c_str());
 }
 
-void TemporaryFile::write(std::span<const std::byte> content) { write_all(fd_, content, target_); }
+void AtomicFile::write_at(std::size_t offset, std::span<const std::byte> content) {
+  while (!content.empty()) {
+    const ssize_t written = ::pwrite(fd_, content.data(), content.size(), static_cast<off_t>(offset));
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) fail(target_, "cannot write");
+    offset += static_cast<std::size_t>(written);
+    content = content.subspan(static_cast<std::size_t>(written));
+  }
+}
 
-void TemporaryFile::publish(bool durable) {
+void AtomicFile::start_flush() {
+  // Only a hint: what goes wrong here is reported by the flush that follows.
+  static_cast<void>(::sync_file_range(fd_, 0, 0, SYNC_FILE_RANGE_WRITE));
+}
+
+void AtomicFile::publish(bool durable) {
   if (durable && ::fsync(fd_) != 0) fail(target_, "cannot flush");
   const int fd = std::exchange(fd_, -1);
   if (::close(fd) != 0) fail(target_, "cannot close");
   if (::rename(name_.c_str(), target_.c_str()) != 0) fail(target_, "cannot rename into place");
-  published_ = true;
+  is_published_ = true;
   if (durable) flush_to_disk(target_.parent_path().empty() ? Path(".") : target_.parent_path());
 }
 
@@ -77,8 +90,12 @@ std::string file_identity(const Path& path) {
 }
 
 void write_file_atomically(const Path& path, std::span<const std::span<const std::byte>> pieces) {
-  TemporaryFile file(path);
-  for (const std::span<const std::byte> piece : pieces) file.write(piece);
+  AtomicFile file(path);
+  std::size_t offset = 0;
+  for (const std::span<const std::byte> piece : pieces) {
+    file.write_at(offset, piece);
+    offset += piece.size();
+  }
   file.publish();
 }
 

@@ -22,25 +22,29 @@ void write_file_atomically(const Path& path, std::string_view content);
 /// The pieces one after the other.
 void write_file_atomically(const Path& path, std::span<const std::span<const std::byte>> pieces);
 
-/// A file under a temporary name beside its target; removed again unless published.
-class TemporaryFile {
+/// A file that appears under its name complete or not at all: it is written under a temporary name beside its target, in any order.
+/// Without publish() the destructor removes it.
+class AtomicFile {
  public:
-  /// \throws Error naming the target: no such folder, not writable.
-  explicit TemporaryFile(const Path& target);
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-  ~TemporaryFile();
+  /// \throws Error naming the path: no such folder, not writable.
+  explicit AtomicFile(Path target);
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+  ~AtomicFile();
 
-  /// Appends. \throws Error naming the target and the reason, e.g. a full disk.
-  void write(std::span<const std::byte> content);
-  /// Gives the file its name. With `durable` it survives a power failure from then on (fsync of file and folder); without, only the death of this process.
+  /// Puts `content` at byte `offset`; several threads may write at once. \throws Error naming the path and the reason, e.g. a full disk.
+  void write_at(std::size_t offset, std::span<const std::byte> content);
+  /// Lets the system write what it has of the file to the disk now, and returns; a flush later becomes shorter.
+  void start_flush();
+  /// Gives the file its name; at most once. With `durable` it survives a power failure from then on (fsync of file and folder); without, only the death of
+  /// this process. \throws Error naming the path and the reason.
   void publish(bool durable = true);
 
  private:
   Path target_;
   std::string name_;
   int fd_ = -1;
-  bool published_ = false;
+  bool is_published_ = false;
 };
 
 /// fsync of a file or folder. \throws Error naming the path.

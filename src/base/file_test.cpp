@@ -149,6 +149,34 @@ TEST_F(File, ReadsAFileOfExactlyTheLimitAndRefusesOneByteMore) {
   EXPECT_THAT([&] { read_text_file(path("a"), 4); }, ThrowsMessage<Error>(HasSubstr("has 5 bytes; at most 4 are expected")));
 }
 
+TEST_F(File, AnAtomicFileIsWrittenInAnyOrderAndAppearsWhenPublished) {
+  AtomicFile file(path("a"));
+  file.write_at(3, std::as_bytes(std::span("DEF", 3)));
+  file.start_flush();
+  file.write_at(0, std::as_bytes(std::span("abc", 3)));
+  EXPECT_FALSE(std::filesystem::exists(path("a")));
+  file.publish();
+  EXPECT_EQ(read_text_file(path("a")), "abcDEF");
+  EXPECT_THAT(names(), ElementsAre("a"));
+}
+
+TEST_F(File, AnAtomicFileThatIsNotPublishedLeavesNothing) {
+  {
+    AtomicFile file(path("a"));
+    file.write_at(0, std::as_bytes(std::span("abc", 3)));
+    EXPECT_EQ(names().size(), 1U);
+  }
+  EXPECT_THAT(names(), ElementsAre());
+}
+
+TEST_F(File, AnAtomicFileSaysWhenTheDiskIsFull) {
+  AtomicFile file(path("a"));
+  const std::string content(200, 'x');
+  const FileSizeLimit limit(4096);
+  EXPECT_THAT([&] { file.write_at(4000, std::as_bytes(std::span(content))); },
+              ThrowsMessage<Error>(StartsWith(fmt::format("[{}] cannot write the file: ", path("a").string()))));
+}
+
 TEST_F(File, AnAppendedFileIsReadableAfterEachWrite) {
   AppendedFile file(path("a"));
   file.write("one\n");

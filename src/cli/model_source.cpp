@@ -86,7 +86,7 @@ Path ModelSource::prepare_store() const {
   const Path store = cache_folder() / conversion_digest(folder_, options_);
   ConvertReport report;
   {
-    ProgressLine line;
+    ProgressLine line("convert");
     ConvertOptions options = options_;
     options.on_progress = show_conversion(line);
     report = convert_checkpoint(folder_, store, options);

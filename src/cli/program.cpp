@@ -42,6 +42,7 @@ int parse_and_run(int argc, const char* const* argv) {
   add_explain(app, action);
   add_replay(app, action);
   add_verify(app, action);
+  add_generate_checkpoint(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <utility>
+
 #include "cli/terminal.hpp"
 
 namespace meshseek::cli {
@@ -10,7 +13,13 @@ namespace {
 constexpr double kRewriteInterval = 0.2;
 constexpr double kPlainInterval = 3.0;
 
-double megabytes_per_second(std::int64_t bytes, double seconds) { return seconds > 0.0 ? static_cast<double>(bytes) / 1e6 / seconds : 0.0; }
+std::string line_of(const std::string& verb, const ProgressState& state) {
+  const auto bytes_done = static_cast<double>(state.bytes_done);
+  const double rest = std::max(0.0, static_cast<double>(state.expected_bytes) - bytes_done);
+  const double eta = state.bytes_done > 0 ? rest * state.seconds / bytes_done : 0.0;
+  return fmt::format("{}: {} files, {} of {}, {:.1f} MB/s, ETA {:.0f} s", verb, state.files_done, format_bytes(state.bytes_done),
+                     format_bytes(state.expected_bytes), megabytes_per_second(state.bytes_done, state.seconds), eta);
+}
 
 }  // namespace
 
@@ -22,39 +31,36 @@ std::string format_bytes(std::int64_t bytes) {
   return fmt::format("{} bytes", bytes);
 }
 
+double megabytes_per_second(std::int64_t bytes, double seconds) { return seconds > 0.0 ? static_cast<double>(bytes) / 1e6 / seconds : 0.0; }
+
+std::string summary(std::int64_t num_tensors, std::int64_t bytes, double seconds) {
+  return fmt::format("{} tensors, {}, {:.2f} s, {:.1f} MB/s", num_tensors, format_bytes(bytes), seconds,
+                     megabytes_per_second(bytes, seconds));
+}
+
 std::string summary(const ConvertReport& report) {
   return fmt::format("{} tensors, {}, {:.2f} s, {:.1f} MB/s, {} up to date", report.files.size(), format_bytes(report.bytes), report.seconds,
                      megabytes_per_second(report.bytes_written, report.seconds), report.num_up_to_date);
 }
 
-ProgressLine::ProgressLine() : rewrites_(stderr_is_terminal()) {}
+ProgressLine::ProgressLine(std::string verb) : verb_(std::move(verb)), rewrites_(stderr_is_terminal()) {}
 
 ProgressLine::~ProgressLine() {
   if (is_line_open_) print_note("");
 }
 
-void ProgressLine::update(double seconds, const std::function<std::string()>& line) {
+void ProgressLine::update(const ProgressState& state) {
   check_interrupted();
-  if (seconds - last_shown_s_ < (rewrites_ ? kRewriteInterval : kPlainInterval)) return;
-  last_shown_s_ = seconds;
-  if (!rewrites_) return print_note(line());
+  if (state.seconds - last_shown_s_ < (rewrites_ ? kRewriteInterval : kPlainInterval)) return;
+  last_shown_s_ = state.seconds;
+  if (!rewrites_) return print_note(line_of(verb_, state));
   is_line_open_ = true;
-  rewrite_note(line());
-}
-
-std::string byte_progress(std::string_view what, std::int64_t bytes_done, std::int64_t num_bytes, double seconds) {
-  const double rest = static_cast<double>(num_bytes - bytes_done);
-  const double eta = bytes_done > 0 ? rest * seconds / static_cast<double>(bytes_done) : 0.0;
-  return fmt::format("{}: {} of {}, {:.1f} MB/s, ETA {:.0f} s", what, format_bytes(bytes_done), format_bytes(num_bytes),
-                     megabytes_per_second(bytes_done, seconds), eta);
+  rewrite_note(line_of(verb_, state));
 }
 
 std::function<void(const ConvertProgress&)> show_conversion(ProgressLine& line) {
-  return [&line](const ConvertProgress& state) {
-    line.update(state.seconds, [&] {
-      const std::string what = fmt::format("convert: {} of {} files", state.files_done, state.num_files);
-      return byte_progress(what, state.bytes_done, state.num_bytes, state.seconds);
-    });
+  return [&line](const ConvertProgress& progress) {
+    line.update({progress.files_done, progress.bytes_done, progress.num_bytes, progress.seconds});
   };
 }
 

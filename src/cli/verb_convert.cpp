@@ -181,7 +181,7 @@ void run_convert(const ConvertFlags& flags) {
   }
   ConvertReport report;
   {
-    ProgressLine line;
+    ProgressLine line("convert");
     options.on_progress = show_conversion(line);
     report = looks_like_store(source) ? convert_store(flags, source, options) : convert_checkpoint(source, flags.store, options);
   }

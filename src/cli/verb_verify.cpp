@@ -41,9 +41,9 @@ void run_verify(const VerifyFlags& flags) {
   ThreadTeam team(flags.num_threads);
   VerifyReport report;
   {
-    ProgressLine line;
+    ProgressLine line("verify");
     report = verify_store(flags.store, team, [&](const VerifyProgress& state) {
-      line.update(state.seconds, [&] { return byte_progress("verify", state.bytes_done, state.num_bytes, state.seconds); });
+      line.update({state.files_done, state.bytes_done, state.num_bytes, state.seconds});
     });
   }
   if (flags.json) {
@@ -54,7 +54,7 @@ void run_verify(const VerifyFlags& flags) {
                       report.seconds > 0.0 ? static_cast<double>(report.bytes) / 1e9 / report.seconds : 0.0, report.problems.size()));
   }
   if (report.problems.empty()) return;
-  throw Error(fmt::format("[{}] {} problems; convert the store again: what is whole is kept", flags.store, report.problems.size()));
+  throw Error(fmt::format("[{}] {} problems; remove these files and run `meshseek convert` again: it makes what is missing", flags.store, report.problems.size()));
 }
 
 }  // namespace

@@ -20,5 +20,6 @@ void add_inspect(CLI::App& app, Action& action);
 void add_explain(CLI::App& app, Action& action);
 void add_replay(CLI::App& app, Action& action);
 void add_verify(CLI::App& app, Action& action);
+void add_generate_checkpoint(CLI::App& app, Action& action);
 
 }  // namespace meshseek::cli

@@ -51,6 +51,25 @@ TEST(NumberFormats, E4m3HasItsNanCodesAndNoInfinity) {
   EXPECT_EQ(decode_e4m3(0x01), 0.001953125F);
 }
 
+TEST(NumberFormats, E4m3EncodesEveryCodeItDecodes) {
+  for (unsigned code = 0; code < 256; ++code) {
+    if ((code & 0x7FU) == 0x7FU) continue;
+    EXPECT_EQ(encode_e4m3(decode_e4m3(static_cast<std::uint8_t>(code))), code);
+  }
+}
+
+TEST(NumberFormats, E4m3RoundsToTheNearestCodeAndTiesToTheEvenOne) {
+  for (unsigned code = 0; code < 0x7E; ++code) {
+    const float low = decode_e4m3(static_cast<std::uint8_t>(code));
+    const float high = decode_e4m3(static_cast<std::uint8_t>(code + 1));
+    const float middle = (low + high) / 2;
+    EXPECT_EQ(encode_e4m3(middle), code % 2 == 0 ? code : code + 1) << middle;
+    EXPECT_EQ(encode_e4m3(std::nextafter(middle, low)), code);
+    EXPECT_EQ(encode_e4m3(-std::nextafter(middle, high)), (code + 1) | 0x80U);
+  }
+  EXPECT_EQ(encode_e4m3(1e9F), 0x7E);
+}
+
 TEST(NumberFormats, F16DecodesEveryClassOfNumbers) {
   EXPECT_EQ(decode_f16(0x0000), 0.0F);
   EXPECT_TRUE(std::signbit(decode_f16(0x8000)));

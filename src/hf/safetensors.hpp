@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/mapped_file.hpp"
+#include "config/tree.hpp"
 #include "tensor/shape.hpp"
 
 namespace meshseek {
@@ -27,15 +28,20 @@ struct HfTensor {
 /// \throws Error naming the file, the tensor and what is wrong.
 std::map<std::string, HfTensor> read_safetensors(const Path& path);
 
-/// What a header says of a tensor.
-struct TensorInfo {
+/// A tensor in a header.
+struct NamedShape {
   std::string name = {};
   HfDtype dtype = HfDtype::F32;
   Shape shape = {};
 };
-/// The first bytes of a file whose tensors lie one behind the other in this order: length and JSON header, padded with spaces so that the data start at a
-/// multiple of 8. For writers that stream. \throws Error naming the tensor: a name given twice or reserved, a name that is not UTF-8
-std::string safetensors_header(std::span<const TensorInfo> tensors, const std::string& where);
+
+/// What a file with these tensors, contiguous and in this order, begins with: header length and header, padded with spaces so that the
+/// data start at a multiple of 8. `metadata` becomes `__metadata__` unless it is null.
+/// \throws Error naming the tensor: a size beyond 63 bits, a name given twice or reserved; ConfigError: a name that is not UTF-8.
+std::string safetensors_header(std::span<const NamedShape> tensors, const std::string& where, const Tree& metadata = {});
+
+/// Bytes of a tensor's data. \throws ShapeError when they do not fit in 63 bits.
+std::int64_t stored_bytes(const Shape& shape, HfDtype dtype);
 
 /// One tensor to write.
 struct NamedArray {

@@ -15,52 +15,57 @@ namespace {
 
 constexpr std::size_t kAlignment = 8;
 
-std::size_t bytes_of(const TensorInfo& tensor, const std::string& where) {
-  std::size_t bytes = 0;
-  if (__builtin_mul_overflow(static_cast<std::size_t>(volume(tensor.shape)), element_bytes(tensor.dtype), &bytes)) {
-    throw Error(fmt::format("[{}: {}] has a size beyond 64 bits", where, quote_name(tensor.name)));
+void check_name(const std::string& name, const std::string& where, std::set<std::string_view>& seen) {
+  if (name == "__metadata__" || !seen.insert(name).second) {
+    throw Error(
+        fmt::format("[{}] the tensor name {} is reserved or given twice; expected a name of its own for each", where, quote_name(name)));
   }
-  return bytes;
+}
+
+void check_size(const NamedArray& array, const std::string& where) {
+  const auto needed = static_cast<std::size_t>(stored_bytes(array.shape, array.dtype));
+  if (needed != array.bytes.size()) {
+    throw Error(fmt::format("[{}: {}] has {} bytes, but shape {} of {} needs {}", where, quote_name(array.name), array.bytes.size(),
+                            to_string(array.shape), to_string(array.dtype), needed));
+  }
 }
 
 }  // namespace
 
-std::string safetensors_header(std::span<const TensorInfo> tensors, const std::string& where) {
+std::int64_t stored_bytes(const Shape& shape, HfDtype dtype) {
+  return checked_product(volume(shape), static_cast<std::int64_t>(element_bytes(dtype)), shape);
+}
+
+std::string safetensors_header(std::span<const NamedShape> tensors, const std::string& where, const Tree& metadata) {
   std::set<std::string_view> seen;
-  Tree::Object entries;
+  Tree::Object header;
+  if (!metadata.is_null()) header.emplace_back("__metadata__", metadata);
   std::int64_t offset = 0;
-  for (const TensorInfo& tensor : tensors) {
-    if (tensor.name == "__metadata__" || !seen.insert(tensor.name).second) {
-      throw Error(fmt::format("[{}] the tensor name {} is reserved or given twice; expected a name of its own for each", where,
-                              quote_name(tensor.name)));
-    }
-    const std::int64_t end = offset + static_cast<std::int64_t>(bytes_of(tensor, where));
+  for (const NamedShape& tensor : tensors) {
+    check_name(tensor.name, where, seen);
+    const std::int64_t end = offset + stored_bytes(tensor.shape, tensor.dtype);
     Tree entry(Tree::Object{});
     entry.set("dtype", to_string(tensor.dtype));
     entry.set("shape", Tree::Array(tensor.shape.begin(), tensor.shape.end()));
     entry.set("data_offsets", Tree::Array{offset, end});
-    entries.emplace_back(tensor.name, std::move(entry));
+    header.emplace_back(tensor.name, std::move(entry));
     offset = end;
   }
-  std::string header = to_json_line(Tree(std::move(entries)));
-  header.resize((header.size() + kAlignment - 1) / kAlignment * kAlignment, ' ');
-  const std::uint64_t length = header.size();
-  return std::string(reinterpret_cast<const char*>(&length), sizeof(length)) + header;
+  std::string text = to_json_line(Tree(std::move(header)));
+  text.resize((text.size() + kAlignment - 1) / kAlignment * kAlignment, ' ');
+  const std::uint64_t length = text.size();
+  return std::string(reinterpret_cast<const char*>(&length), sizeof(length)) + text;
 }
 
 void write_safetensors(const Path& path, std::span<const NamedArray> arrays) {
-  std::vector<TensorInfo> infos;
-  for (const NamedArray& array : arrays) infos.push_back({array.name, array.dtype, array.shape});
-  const std::string header = safetensors_header(infos, path.string());
-  std::vector<std::span<const std::byte>> pieces = {std::as_bytes(std::span(header))};
-  for (std::size_t idx = 0; idx < arrays.size(); ++idx) {
-    const std::size_t needed = bytes_of(infos[idx], path.string());
-    if (needed != arrays[idx].bytes.size()) {
-      throw Error(fmt::format("[{}: {}] has {} bytes, but shape {} of {} needs {}", path.string(), quote_name(arrays[idx].name),
-                              arrays[idx].bytes.size(), to_string(arrays[idx].shape), to_string(arrays[idx].dtype), needed));
-    }
-    pieces.push_back(arrays[idx].bytes);
+  std::vector<NamedShape> tensors;
+  for (const NamedArray& array : arrays) {
+    check_size(array, path.string());
+    tensors.push_back({.name = array.name, .dtype = array.dtype, .shape = array.shape});
   }
+  const std::string header = safetensors_header(tensors, path.string());
+  std::vector<std::span<const std::byte>> pieces = {std::as_bytes(std::span(header))};
+  for (const NamedArray& array : arrays) pieces.push_back(array.bytes);
   write_file_atomically(path, pieces);
 }
 

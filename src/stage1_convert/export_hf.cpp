@@ -78,7 +78,8 @@ std::vector<std::byte> encode_values(std::span<const float> values, HfDtype dtyp
   return bytes;
 }
 
-void write_tensor(const StoreSource& source, const ExportedTensor& tensor, TemporaryFile& file) {
+/// \return where the tensor ends in the file
+std::size_t write_tensor(const StoreSource& source, const ExportedTensor& tensor, AtomicFile& file, std::size_t offset) {
   const std::int64_t cols = tensor.shape.back();
   const std::int64_t step = std::max<std::int64_t>(kMaxRowsBytes / (cols * static_cast<std::int64_t>(sizeof(float))), 1);
   for (const ExportedRows& rows : tensor.rows) {
@@ -86,21 +87,25 @@ void write_tensor(const StoreSource& source, const ExportedTensor& tensor, Tempo
       const std::int64_t count = std::min(step, rows.num_rows - row);
       std::vector<float> values(static_cast<std::size_t>(count * cols));
       source.read(rows.stored, {rows.stored_row + row, count, 0, cols}, values);
-      file.write(encode_values(values, tensor.dtype));
+      const std::vector<std::byte> bytes = encode_values(values, tensor.dtype);
+      file.write_at(offset, bytes);
+      offset += bytes.size();
     }
   }
+  return offset;
 }
 
 using NamedTensor = std::pair<const std::string, ExportedTensor>;
 
 /// One file; its tensors lie one behind the other.
 void write_shard(const StoreSource& source, const Path& path, std::span<const NamedTensor* const> tensors) {
-  std::vector<TensorInfo> infos;
-  for (const NamedTensor* tensor : tensors) infos.push_back({tensor->first, tensor->second.dtype, tensor->second.shape});
-  const std::string header = safetensors_header(infos, path.string());
-  TemporaryFile file(path);
-  file.write(std::as_bytes(std::span(header)));
-  for (const NamedTensor* tensor : tensors) write_tensor(source, tensor->second, file);
+  std::vector<NamedShape> shapes;
+  for (const NamedTensor* tensor : tensors) shapes.push_back({tensor->first, tensor->second.dtype, tensor->second.shape});
+  const std::string header = safetensors_header(shapes, path.string(), Tree(Tree::Object{{"format", "pt"}}));
+  AtomicFile file(path);
+  file.write_at(0, std::as_bytes(std::span(header)));
+  std::size_t offset = header.size();
+  for (const NamedTensor* tensor : tensors) offset = write_tensor(source, tensor->second, file, offset);
   file.publish();
 }
 

@@ -100,12 +100,17 @@ class SharedProgress {
   void add(std::int64_t bytes) {
     const std::lock_guard lock(mutex_);
     done_ += bytes;
-    if (on_progress_) on_progress_({done_, num_bytes_, std::chrono::duration<double>(Clock::now() - start_).count()});
+    if (on_progress_) on_progress_({files_, done_, num_bytes_, std::chrono::duration<double>(Clock::now() - start_).count()});
+  }
+  void finish_file() {
+    const std::lock_guard lock(mutex_);
+    ++files_;
   }
   std::int64_t done() const { return done_; }
 
  private:
   std::mutex mutex_;
+  std::int64_t files_ = 0;
   std::int64_t done_ = 0;
   std::int64_t num_bytes_;
   Clock::time_point start_;
@@ -144,6 +149,7 @@ VerifyReport verify_store(const Path& store, ThreadTeam& team, const std::functi
   team.parallel_for(team.size(), 1, [&](std::size_t, std::size_t) {
     for (std::size_t idx = next++; idx < files.size(); idx = next++) {
       wrong[idx] = check_file(store / files[idx].first, *files[idx].second, [&](std::int64_t bytes) { progress.add(bytes); });
+      progress.finish_file();
     }
   });
   VerifyReport report = {.num_files = static_cast<std::int64_t>(files.size())};

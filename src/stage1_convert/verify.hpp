@@ -24,6 +24,7 @@ struct VerifyReport {
 };
 
 struct VerifyProgress {
+  std::int64_t files_done = 0;
   std::int64_t bytes_done = 0;
   std::int64_t num_bytes = 0;
   double seconds = 0.0;

@@ -12,8 +12,8 @@ namespace {
 
 using Flags = std::set<std::string>;
 
-const std::vector<std::string> kVerbs = {"convert",  "configure", "run",     "logits",  "score",
-                                         "tokenize", "template",  "inspect", "explain", "replay"};
+const std::vector<std::string> kVerbs = {
+    "convert", "configure", "run", "logits", "score", "tokenize", "template", "inspect", "explain", "replay", "generate-checkpoint"};
 
 class Usage : public ProgramTest {};
 
@@ -49,6 +49,7 @@ TEST_F(Usage, MistakesInTheCommandLineExitWith2) {
   expect_usage_error(run({"replay"}), "CAPTURE is required");
   expect_usage_error(run({"replay", "x.jsonl", "--index", "-1"}), "--index");
   expect_usage_error(run({"replay", "x.jsonl", "--set", "dtype=float32"}), "--index");
+  expect_usage_error(run({"generate-checkpoint", "v3"}), "OUT is required");
   expect_usage_error(run({"inspect", write("x.json", "{}").string(), "--run-config"}), "--run-config");
 }
 
@@ -85,7 +86,7 @@ Flags flags_of_help(const std::string& help) {
 std::map<std::string, Flags> documented_flags() {
   std::map<std::string, Flags> verbs;
   std::istringstream lines(read_file(source_folder() / "docs" / "cli.md"));
-  const std::regex row("\\| `([a-z]+)[^|]*\\|([^|]*)\\|[^|]*\\|");
+  const std::regex row("\\| `([a-z-]+)[^|]*\\|([^|]*)\\|[^|]*\\|");
   const std::regex flag("`(-[^ `]*)");
   bool in_table = false;
   for (std::string line; std::getline(lines, line);) {

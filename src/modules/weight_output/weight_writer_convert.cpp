@@ -70,6 +70,7 @@ class FileInProgress {
     ++next_appended_;
     turn_.notify_all();
     if (next_appended_ < chunks_.size()) return false;
+    file_.start_flush();
     file_.publish(false);
     return true;
   }
@@ -83,7 +84,7 @@ class FileInProgress {
     return path;
   }
   void put(std::span<const std::byte> bytes) {
-    file_.write(bytes);
+    file_.write_at(written_, bytes);
     hash_.update(bytes);
     sums_.update(bytes);
     written_ += bytes.size();
@@ -101,7 +102,7 @@ class FileInProgress {
   std::mutex mutex_;  ///< guards what follows
   std::condition_variable turn_;
   std::size_t next_appended_ = 0;
-  TemporaryFile file_;
+  AtomicFile file_;
   Sha256 hash_;
   BlockSums sums_;
   std::uint64_t written_ = 0;
