@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 
 #include "hf/number_formats.hpp"
 #include "hf/state_dict_view.hpp"
@@ -54,7 +57,64 @@ TEST(StateDict, ViewsReadBelowTheirPrefix) {
   const StateDictView mlp = StateDictView(dict).sub("model").sub("layers").sub("0").sub("mlp");
   EXPECT_TRUE(mlp.contains("up_proj.weight"));
   EXPECT_EQ(mlp.full_name("up_proj.weight"), "model.layers.0.mlp.up_proj.weight");
-  EXPECT_EQ(mlp.load("up_proj.weight", {224, 144}), dict.load("model.layers.0.mlp.up_proj.weight", {224, 144}));
+  const WeightRows rows = mlp.rows("up_proj.weight", {224, 144});
+  EXPECT_EQ(rows.source, &dict);
+  ASSERT_THAT(rows.rows, SizeIs(1));
+  EXPECT_EQ(rows.rows[0].tensor, "model.layers.0.mlp.up_proj.weight");
+  EXPECT_EQ(rows.rows[0].num_rows, 224);
+  EXPECT_THAT(error_of([&] { mlp.rows("up_proj.weight", {144, 224}); }), HasSubstr("has shape [224, 144]"));
+}
+
+TEST(StateDict, APartIsThePartOfTheWhole) {
+  for (const char* folder : {"v3-tiny", "v3-tiny-fp8"}) {
+    const StateDict dict = open(folder);
+    const std::string name = "model.layers.0.mlp.up_proj.weight";
+    const auto whole = dict.load(name, {224, 144});
+    const MatrixPart part = {.first_row = 101, .num_rows = 77, .first_col = 33, .num_cols = 100};
+    std::vector<float> values(77 * 100);
+    dict.read(name, part, values);
+    for (std::size_t row = 0; row < 77; ++row) {
+      for (std::size_t col = 0; col < 100; ++col) ASSERT_EQ(values[row * 100 + col], whole[(101 + row) * 144 + 33 + col]) << folder << row;
+    }
+  }
+}
+
+TEST(StateDict, AnIdentityChangesWithTheFileOrWithTheContent) {
+  const TemporaryFolder folder;
+  std::filesystem::copy(checkpoint("v2-tiny"), folder.path() / "m");
+  const auto identities = [&](const std::string& name) {
+    const StateDict dict(folder.path() / "m", read_hf_config(folder.path() / "m"));
+    return std::pair(dict.identity(name, Trust::size_mtime), dict.identity(name, Trust::content));
+  };
+  const Path file = folder.path() / "m" / "model.safetensors";
+  const auto before = identities("model.norm.weight");
+  EXPECT_EQ(identities("model.norm.weight"), before);
+  // Touched: only the time is another one.
+  std::filesystem::last_write_time(file, std::filesystem::last_write_time(file) + std::chrono::seconds(1));
+  const auto touched = identities("model.norm.weight");
+  EXPECT_NE(touched.first, before.first);
+  EXPECT_EQ(touched.second, before.second);
+  // Changed behind the file's back: only the content is another one.
+  const auto time = std::filesystem::last_write_time(file);
+  const StateDict dict(folder.path() / "m", read_hf_config(folder.path() / "m"));
+  const HfTensor& tensor = dict.raw("model.norm.weight");
+  const auto offset = tensor.bytes.data() - tensor.file->bytes().data();
+  std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
+  stream.seekp(offset + 1);
+  stream.put('\x41');
+  stream.close();
+  std::filesystem::last_write_time(file, time);
+  const auto changed = identities("model.norm.weight");
+  EXPECT_EQ(changed.first, touched.first);
+  EXPECT_NE(changed.second, touched.second);
+}
+
+TEST(StateDict, AFileThatIsShortenedMeanwhileIsAnErrorAndNoSignal) {
+  const TemporaryFolder folder;
+  std::filesystem::copy(checkpoint("v2-tiny"), folder.path() / "m");
+  const StateDict dict(folder.path() / "m", read_hf_config(folder.path() / "m"));
+  std::filesystem::resize_file(folder.path() / "m" / "model.safetensors", 5000);
+  EXPECT_THAT(error_of([&] { dict.load("model.norm.weight", {128}); }), HasSubstr("it was shortened while it was read"));
 }
 
 TEST(StateDict, Bf16AndF32WeightsAreWidenedExactly) {
