@@ -11,6 +11,10 @@
 
 namespace meshseek {
 
+/// What a target returns for an input that was refused: it stays out of the corpus. A reader stops at the first error, so that changes of accepted
+/// files meet every error, and changes of refused ones hardly anything else.
+constexpr int kRefused = -1;
+
 /// A message is one short line that begins with its place; anything else is a finding.
 inline void check_message(std::string_view message) {
   constexpr std::size_t kMaxBytes = 2000;

@@ -67,6 +67,23 @@ void change_members(Tree& tree, const std::vector<Tree*>& nodes, Random& random)
   }
 }
 
+void change_elements(Tree& tree, const std::vector<Tree*>& nodes, Random& random) {
+  Tree donor = *nodes[below(random, nodes.size())];
+  Tree::Array& elements = tree.array();
+  const auto chosen = static_cast<std::ptrdiff_t>(below(random, elements.size()));
+  const std::size_t choice = elements.empty() ? 0 : below(random, 4);
+  if (choice == 0) {
+    elements.insert(elements.begin() + chosen, std::move(donor));
+  } else if (choice == 1) {
+    elements.erase(elements.begin() + chosen);
+  } else if (choice == 2) {
+    Tree twin = elements[static_cast<std::size_t>(chosen)];
+    elements.push_back(std::move(twin));
+  } else {
+    std::swap(elements[static_cast<std::size_t>(chosen)], elements[below(random, elements.size())]);
+  }
+}
+
 /// Bytes of a text changed at random; what is no UTF-8 then is refused when the tree is written.
 std::string changed_text(std::string text) {
   const std::size_t size = text.size();
@@ -75,20 +92,24 @@ std::string changed_text(std::string text) {
   return text;
 }
 
+/// A change that mostly keeps the type: with another one a file is refused before anything is made of it.
 void mutate(Tree& root, Random& random) {
   std::vector<Tree*> nodes;
   collect(root, nodes);
   Tree& node = *nodes[below(random, nodes.size())];
-  const std::size_t choice = below(random, 4);
-  if (choice == 0) {
-    node = odd_value(random);
-  } else if (choice == 1) {
+  const std::size_t choice = below(random, 8);
+  if (choice == 1) {
     Tree donor = *nodes[below(random, nodes.size())];
     node = std::move(donor);
-  } else if (node.is_object()) {
+  } else if (choice > 1 && node.is_object()) {
     change_members(node, nodes, random);
-  } else if (node.is_string()) {
+  } else if (choice > 1 && node.is_array()) {
+    change_elements(node, nodes, random);
+  } else if (choice > 1 && node.is_string()) {
     node = changed_text(node.as_string("mutator"));
+  } else if (choice > 1 && node.is_integer()) {
+    // Unsigned, so that it wraps around.
+    node = static_cast<std::int64_t>(static_cast<std::uint64_t>(node.as_integer("mutator")) + below(random, 9) - 4);
   } else {
     node = odd_value(random);
   }
@@ -101,7 +122,7 @@ std::size_t below(Random& random, std::size_t limit) { return limit == 0 ? 0 : r
 std::string mutated_json(std::string_view text, Random& random) {
   try {
     Tree tree = parse_json(text, "mutator");
-    for (std::size_t i = 0, count = 1 + below(random, 4); i < count; ++i) mutate(tree, random);
+    for (std::size_t i = 0, count = 1 + below(random, 3); i < count; ++i) mutate(tree, random);
     return to_json_line(tree);
   } catch (const ConfigError&) {
     return {};

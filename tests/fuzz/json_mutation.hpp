@@ -12,7 +12,7 @@ using Random = std::minstd_rand;
 /// A number below `limit`; 0 when that is 0.
 std::size_t below(Random& random, std::size_t limit);
 
-/// `text` with one to four changes, on one line; empty when it is no JSON or the changes make none.
+/// `text` with one to three changes, on one line; empty when it is no JSON or the changes make none.
 std::string mutated_json(std::string_view text, Random& random);
 
 }  // namespace meshseek

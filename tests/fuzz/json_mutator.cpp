@@ -16,7 +16,7 @@ extern const std::size_t kJsonStart;
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t max_size, unsigned int seed) {
   using namespace meshseek;
   Random random(seed);
-  if (size <= kJsonStart || below(random, 5) == 0) return LLVMFuzzerMutate(data, size, max_size);
+  if (size <= kJsonStart || below(random, 10) == 0) return LLVMFuzzerMutate(data, size, max_size);
   const std::string text = mutated_json({reinterpret_cast<const char*>(data) + kJsonStart, size - kJsonStart}, random);
   if (text.empty() || text.size() + kJsonStart > max_size) return LLVMFuzzerMutate(data, size, max_size);
   std::memcpy(data + kJsonStart, text.data(), text.size());

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <span>
 #include <vector>
 
@@ -35,16 +36,21 @@ void check_tensor(const HfTensor& tensor) {
   if (tensor.dtype == HfDtype::F8_E4M3 && tensor.shape.size() == 2 && !values.empty()) check_blocks(tensor);
 }
 
+/// The length of the header as the file gives it.
+std::uint64_t header_length(std::span<const std::byte> bytes) {
+  std::uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), sizeof(length));
+  return length;
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const auto bytes = std::as_bytes(std::span(data, size));
   const auto tensors = accept([&] { return parse_safetensors(bytes, "fuzz"); });
-  if (!tensors) return 0;
+  if (!tensors) return kRefused;
   // From here on every exception is a finding. The data have neither holes nor overlaps, so that the sizes add up to what is there.
-  std::uint64_t header = 0;
-  for (std::size_t i = 8; i-- > 0;) header = header << 8 | data[i];
-  std::size_t total = 8 + header;
+  std::size_t total = sizeof(std::uint64_t) + header_length(bytes);
   for (const auto& [name, tensor] : *tensors) {
     check_tensor(tensor);
     total += tensor.bytes.size();

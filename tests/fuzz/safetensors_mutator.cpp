@@ -75,7 +75,7 @@ std::string mutated_file(std::string_view file, Random& random) {
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t max_size, unsigned int seed) {
   using namespace meshseek;
   Random random(seed);
-  if (size <= kLengthBytes || below(random, 5) == 0) return LLVMFuzzerMutate(data, size, max_size);
+  if (size <= kLengthBytes || below(random, 10) == 0) return LLVMFuzzerMutate(data, size, max_size);
   const std::string file = mutated_file({reinterpret_cast<const char*>(data), size}, random);
   if (file.empty() || file.size() > max_size) return LLVMFuzzerMutate(data, size, max_size);
   std::memcpy(data, file.data(), file.size());

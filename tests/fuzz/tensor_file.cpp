@@ -59,7 +59,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto span = std::as_bytes(std::span(data, size));
   const auto bytes = std::make_shared<const Bytes>(span.begin(), span.end());
   const auto file = accept([&] { return open(bytes); });
-  if (!file) return 0;
+  if (!file) return kRefused;
   // From here on every exception is a finding.
   check_shards(*file);
   std::uint64_t header = 0;

@@ -51,7 +51,7 @@ void check_text(const Tokenizer& tokenizer, std::string_view text, bool parse_ad
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view input(reinterpret_cast<const char*>(data), size);
   const auto tokenizer = accept([&] { return Tokenizer::from_json(input, "fuzz"); });
-  if (!tokenizer) return 0;
+  if (!tokenizer) return kRefused;
   check_text(*tokenizer, tail_of(input), true);
   check_text(*tokenizer, tail_of(input), false);
   for (const AddedToken& token : tokenizer->added_tokens()) {
