@@ -34,7 +34,7 @@ test-asan test-ubsan test-tsan: test-%: configure-%  ## the suite under address+
 	@cmake --build --preset $* -j $(JOBS)
 	@tools/run_tests.sh $* -LE timing
 
-fuzz: setup  ## fuzz the readers of configs for FUZZ_SECONDS (60) each; needs clang-19
+fuzz: setup  ## fuzz the readers of files for FUZZ_SECONDS (60) each; needs clang-19
 	@tools/install_packages.sh packages-fuzz.txt
 	@cmake --preset fuzz --log-level=WARNING
 	@cmake --build --preset fuzz -j $(JOBS)

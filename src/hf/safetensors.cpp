@@ -38,26 +38,25 @@ const DtypeInfo& info_of(HfDtype dtype) {
 }
 
 /// The header's text, after its length was checked against file and limit.
-std::string_view header_text(const MappedFile& file) {
-  const auto bytes = file.bytes();
-  const std::string where = file.path().string();
+std::string_view header_text(std::span<const std::byte> bytes, const std::string& where) {
   if (bytes.size() < kLengthBytes) {
     throw Error(fmt::format("[{}] the file has {} bytes; expected 8 bytes of header length first; download it again", where, bytes.size()));
   }
   std::uint64_t length = 0;
   std::memcpy(&length, bytes.data(), kLengthBytes);
   if (length > kMaxHeaderBytes) {
-    throw Error(fmt::format("[{}] the header length is {} bytes; at most {} are allowed; is this a safetensors file?", where, length,
-                            kMaxHeaderBytes));
+    throw Error(
+        fmt::format("[{}] the header length is {} bytes; at most {} are allowed; give a safetensors file", where, length, kMaxHeaderBytes));
   }
   if (length > bytes.size() - kLengthBytes) {
-    throw Error(fmt::format("[{}] the header length is {} bytes, but only {} follow; the file is truncated, download it again", where,
+    throw Error(fmt::format("[{}] the header length is {} bytes, but only {} follow; the file is truncated; download it again", where,
                             length, bytes.size() - kLengthBytes));
   }
   return {reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, static_cast<std::size_t>(length)};
 }
 
 Tree parse_header(std::string_view text, const std::string& file) {
+  if (text.empty()) throw Error(fmt::format("[{}] the header is empty; expected an object of tensors; download the file again", file));
   Tree header;
   try {
     header = parse_json(text, "header");
@@ -65,8 +64,10 @@ Tree parse_header(std::string_view text, const std::string& file) {
     throw Error(
         fmt::format("[{}] the header is not valid JSON: {}; expected an object of tensors; download the file again", file, error.what()));
   }
-  if (!header.is_object()) throw Error(fmt::format("[{}] the header is {}; expected an object of tensors", file, describe(header)));
-  if (text.front() != '{') throw Error(fmt::format("[{}] the header starts with a blank; expected '{{' as its first byte", file));
+  if (!header.is_object())
+    throw Error(fmt::format("[{}] the header is {}; expected an object of tensors; download the file again", file, describe(header)));
+  if (text.front() != '{')
+    throw Error(fmt::format("[{}] the header starts with a blank; expected '{{' as its first byte; download the file again", file));
   return header;
 }
 
@@ -97,7 +98,9 @@ class EntryReader {
   }
 
  private:
-  [[noreturn]] void fail(const std::string& message) const { throw Error(fmt::format("[{}] {}", where_, message)); }
+  [[noreturn]] void fail(const std::string& message) const {
+    throw Error(fmt::format("[{}] {}; download the file again", where_, message));
+  }
 
   const Tree& member(std::string_view key) const {
     const Tree* const found = member_.second.find(key);
@@ -136,8 +139,8 @@ class EntryReader {
     entry.end = static_cast<std::uint64_t>(end);
     const std::uint64_t needed = byte_size(entry);
     if (entry.end - entry.begin != needed) {
-      fail(fmt::format("has {} bytes in data_offsets, but shape {} of {} needs {}", entry.end - entry.begin, to_string(entry.shape),
-                       to_string(entry.dtype), needed));
+      fail(fmt::format("has {} bytes in data_offsets, but shape {} of {} needs {}; expected as many", entry.end - entry.begin,
+                       to_string(entry.shape), to_string(entry.dtype), needed));
     }
   }
 
@@ -146,7 +149,7 @@ class EntryReader {
     if (std::find(entry.shape.begin(), entry.shape.end(), 0) != entry.shape.end()) return 0;
     std::int64_t size = static_cast<std::int64_t>(element_bytes(entry.dtype));
     for (const std::int64_t dim : entry.shape) {
-      if (__builtin_mul_overflow(size, dim, &size)) fail("has a shape whose size overflows 63 bits");
+      if (__builtin_mul_overflow(size, dim, &size)) fail("has a shape whose size overflows 63 bits; expected the dimensions of its data");
     }
     return static_cast<std::uint64_t>(size);
   }
@@ -160,6 +163,23 @@ void check_metadata(const Tree& metadata, const std::string& file) {
   for (const auto& [key, value] : metadata.as_object(where)) value.as_string(fmt::format("{} {}", where, quote_name(key)));
 }
 
+/// The descriptions of all tensors, in the order of the header.
+std::vector<Entry> read_entries(const Tree& header, const std::string& file) {
+  std::vector<Entry> entries;
+  try {
+    for (const auto& member : header.as_object(file)) {
+      if (member.first == "__metadata__") {
+        check_metadata(member.second, file);
+      } else {
+        entries.push_back(EntryReader(file, member).read());
+      }
+    }
+  } catch (const ConfigError& error) {  // a value of another type
+    throw Error(fmt::format("{}; download the file again", error.what()));
+  }
+  return entries;
+}
+
 /// Tensors must fill the data from the first byte to the last: no overlap, no hole. Sorts the entries by offset.
 void check_layout(std::vector<Entry>& entries, std::uint64_t data_bytes, const std::string& file) {
   std::stable_sort(entries.begin(), entries.end(),
@@ -168,20 +188,18 @@ void check_layout(std::vector<Entry>& entries, std::uint64_t data_bytes, const s
   for (const Entry& entry : entries) {
     const std::string where = fmt::format("{}: {}", file, quote_name(*entry.name));
     if (entry.end > data_bytes) {
-      throw Error(fmt::format("[{}] ends at byte {} of the data, but there are {}; the file is truncated, download it again", where,
+      throw Error(fmt::format("[{}] ends at byte {} of the data, but there are {}; the file is truncated; download it again", where,
                               entry.end, data_bytes));
     }
-    if (entry.begin < expected) {
-      throw Error(fmt::format("[{}] begins at byte {} and overlaps the tensor before it, which ends at {}", where, entry.begin, expected));
-    }
-    if (entry.begin > expected) {
-      throw Error(fmt::format("[{}] begins at byte {} and leaves a hole behind the tensor before it, which ends at {}", where, entry.begin,
-                              expected));
+    if (entry.begin != expected) {
+      throw Error(fmt::format("[{}] begins at byte {} of the data and {} the tensor before it; expected {}; download the file again", where,
+                              entry.begin, entry.begin < expected ? "overlaps" : "leaves a hole behind", expected));
     }
     expected = entry.end;
   }
   if (expected != data_bytes) {
-    throw Error(fmt::format("[{}] has {} bytes after the last tensor; expected none", file, data_bytes - expected));
+    throw Error(
+        fmt::format("[{}] has {} bytes after the last tensor; expected none; download the file again", file, data_bytes - expected));
   }
 }
 
@@ -190,26 +208,24 @@ void check_layout(std::vector<Entry>& entries, std::uint64_t data_bytes, const s
 std::string_view to_string(HfDtype dtype) { return info_of(dtype).name; }
 std::size_t element_bytes(HfDtype dtype) { return info_of(dtype).bytes; }
 
-std::map<std::string, HfTensor> read_safetensors(const Path& path) {
-  const auto file = std::make_shared<const MappedFile>(path);
-  const std::string where = path.string();
-  const std::string_view text = header_text(*file);
+std::map<std::string, HfTensor> parse_safetensors(std::span<const std::byte> bytes, const std::string& where) {
+  const std::string_view text = header_text(bytes, where);
   const Tree header = parse_header(text, where);
-  std::vector<Entry> entries;
-  for (const auto& member : header.as_object(where)) {
-    if (member.first == "__metadata__") {
-      check_metadata(member.second, where);
-    } else {
-      entries.push_back(EntryReader(where, member).read());
-    }
-  }
-  const auto data = file->bytes().subspan(kLengthBytes + text.size());
+  std::vector<Entry> entries = read_entries(header, where);
+  const auto data = bytes.subspan(kLengthBytes + text.size());
   check_layout(entries, data.size(), where);
   std::map<std::string, HfTensor> tensors;
   for (Entry& entry : entries) {
-    const auto bytes = data.subspan(entry.begin, entry.end - entry.begin);
-    tensors.emplace(*entry.name, HfTensor{.dtype = entry.dtype, .shape = std::move(entry.shape), .bytes = bytes, .file = file});
+    const auto own = data.subspan(entry.begin, entry.end - entry.begin);
+    tensors.emplace(*entry.name, HfTensor{.dtype = entry.dtype, .shape = std::move(entry.shape), .bytes = own});
   }
+  return tensors;
+}
+
+std::map<std::string, HfTensor> read_safetensors(const Path& path) {
+  const auto file = std::make_shared<const MappedFile>(path);
+  auto tensors = parse_safetensors(file->bytes(), path.string());
+  for (auto& [name, tensor] : tensors) tensor.file = file;
   return tensors;
 }
 

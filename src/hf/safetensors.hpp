@@ -20,13 +20,15 @@ struct HfTensor {
   HfDtype dtype = HfDtype::F32;
   Shape shape = {};
   std::span<const std::byte> bytes = {};
-  std::shared_ptr<const MappedFile> file = {};  ///< keeps `bytes` alive
+  std::shared_ptr<const MappedFile> file = {};  ///< keeps `bytes` alive; null when the caller does (parse_safetensors)
 };
 
 /// Opens and validates a file: header <= 100 MB and valid JSON, known dtypes, checked arithmetic, shape x dtype == size, no duplicate
 /// name, offsets contiguous from 0 to the end of the file without overlap or hole. Data pages are not touched.
 /// \throws Error naming the file, the tensor and what is wrong.
 std::map<std::string, HfTensor> read_safetensors(const Path& path);
+/// The same for a file that lies in memory, which the caller keeps; errors name it `where`.
+std::map<std::string, HfTensor> parse_safetensors(std::span<const std::byte> bytes, const std::string& where);
 
 /// A tensor in a header.
 struct NamedShape {

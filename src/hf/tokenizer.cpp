@@ -7,6 +7,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "config/tree.hpp"
+#include "hf/quote_name.hpp"
 #include "hf/tokenizer_added.hpp"
 #include "hf/tokenizer_bpe.hpp"
 #include "hf/tokenizer_model.hpp"
@@ -24,13 +25,15 @@ void check_normalizer(const Tree* normalizer, const std::string& where) {
   const std::string name = type == nullptr ? "without a type" : type->as_string(where);
   const Tree* list = normalizer->find("normalizers");
   if (name == "Sequence" && list != nullptr && list->is_array() && list->as_array(where).empty()) return;
-  throw Error(fmt::format("[{}] normalizer '{}' is not supported; expected none or an empty Sequence", where, name));
+  throw Error(
+      fmt::format("[{}] normalizer {} is not supported; expected none or an empty Sequence; use another model", where, quote_name(name)));
 }
 
 void check_decoder(const Tree* decoder, const std::string& where) {
   const Tree* type = decoder == nullptr ? nullptr : decoder->find("type");
   const std::string name = type == nullptr ? "none" : type->as_string(where);
-  if (name != "ByteLevel") throw Error(fmt::format("[{}] decoder '{}' is not supported; expected ByteLevel", where, name));
+  if (name != "ByteLevel")
+    throw Error(fmt::format("[{}] decoder {} is not supported; expected ByteLevel; use another model", where, quote_name(name)));
 }
 
 }  // namespace
@@ -70,9 +73,13 @@ Tokenizer Tokenizer::from_folder(const Path& folder) {
 }
 
 Tokenizer Tokenizer::from_json(std::string_view text, const std::string& where) {
-  const Tree root = parse_json(text, where);
-  if (!root.is_object()) throw Error(fmt::format("[{}] a JSON {}; expected the object of a tokenizer.json", where, root.type_name()));
-  return Tokenizer(std::make_unique<Impl>(root, where));
+  try {
+    const Tree root = parse_json(text, where);
+    root.as_object(where);
+    return Tokenizer(std::make_unique<Impl>(root, where));
+  } catch (const ConfigError& error) {  // no JSON, or a value of another type
+    throw Error(fmt::format("{}; expected a tokenizer.json; download it again", error.what()));
+  }
 }
 
 std::vector<std::int64_t> Tokenizer::encode(std::string_view text, bool parse_added_tokens) const {

@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "base/error.hpp"
+#include "hf/quote_name.hpp"
 
 namespace meshseek {
 namespace {
@@ -16,7 +17,8 @@ bool flag(const Tree& entry, std::string_view key, const std::string& where) {
 
 const Tree& required(const Tree& entry, std::string_view key, const std::string& where) {
   const Tree* value = entry.find(key);
-  if (value == nullptr) throw Error(fmt::format("[{}] '{}' is missing; expected id, content and special of an added token", where, key));
+  if (value == nullptr)
+    throw Error(fmt::format("[{}] '{}' is missing; expected id and content of an added token; download the file again", where, key));
   return *value;
 }
 
@@ -31,17 +33,19 @@ std::vector<AddedToken> parse_added_tokens(const Tree* list, const std::string& 
     const std::string here = fmt::format("{}[{}]", where, out.size());
     for (const std::string_view key : {"lstrip", "rstrip", "single_word"}) {
       if (flag(entry, key, here))
-        throw Error(fmt::format("[{}] {} is true; expected false; such added tokens are not supported", here, key));
+        throw Error(fmt::format("[{}] {} is true; expected false, others are not supported; use another model", here, key));
     }
     AddedToken token;
     token.id = required(entry, "id", here).as_integer(here + ".id");
     token.content = required(entry, "content", here).as_string(here + ".content");
     token.special = flag(entry, "special", here);
-    if (token.id < 0) throw Error(fmt::format("[{}] id {} is negative; expected an id from 0", here, token.id));
-    if (token.content.empty()) throw Error(fmt::format("[{}] the content is empty; expected text", here));
+    if (token.id < 0) throw Error(fmt::format("[{}] id {} is negative; expected an id from 0; download the file again", here, token.id));
+    if (token.content.empty()) throw Error(fmt::format("[{}] the content is empty; expected text; download the file again", here));
     if (!contents.insert(token.content).second)
-      throw Error(fmt::format("[{}] the content '{}' is given twice; expected one entry", here, token.content));
-    if (!ids.insert(token.id).second) throw Error(fmt::format("[{}] the id {} is given twice; expected one entry", here, token.id));
+      throw Error(
+          fmt::format("[{}] the content {} is given twice; expected one entry; download the file again", here, quote_name(token.content)));
+    if (!ids.insert(token.id).second)
+      throw Error(fmt::format("[{}] the id {} is given twice; expected one entry; download the file again", here, token.id));
     out.push_back(std::move(token));
   }
   return out;

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "base/error.hpp"
+#include "hf/quote_name.hpp"
 #include "hf/unicode.hpp"
 #include "hf/unicode_classes.hpp"
 
@@ -14,6 +15,8 @@ namespace {
 
 using Ranges = std::vector<CodePointRange>;
 constexpr std::uint32_t kMaxCodePoint = 0x10FFFF;
+/// Ranges of all the \p and \s of a pattern: each is short to write and long to compile. Real patterns have 10,000.
+constexpr std::size_t kMaxRanges = 100'000;
 
 /// Sorts and joins ranges that touch.
 Ranges normalized(Ranges ranges) {
@@ -79,7 +82,7 @@ class Translator {
   [[noreturn]] void refuse(std::string_view what) const {
     throw Error(
         fmt::format("[{}] pattern has {} at character {}; expected literals, classes, groups, look-arounds, repetitions and "
-                    "\\p{{L|M|N|P|S}}, \\s; such a tokenizer is not supported",
+                    "\\p{{L|M|N|P|S}}, \\s; use another model",
                     where_, what, at_));
   }
 
@@ -101,13 +104,16 @@ class Translator {
     at_ -= 2;
     std::string name;
     append_utf8(name, c);
-    refuse(fmt::format("the escape \\{}", name));
+    refuse(fmt::format("the escape \\ {}", quote_name(name)));
   }
 
-  static Ranges class_ranges(std::string_view name, bool negated) {
+  Ranges class_ranges(std::string_view name, bool negated) {
     const auto span = unicode_class(name);
     Ranges ranges(span.begin(), span.end());
-    return negated ? complement(std::move(ranges)) : ranges;
+    if (negated) ranges = complement(std::move(ranges));
+    num_ranges_ += ranges.size();
+    if (num_ranges_ > kMaxRanges) refuse(fmt::format("classes of more than {} ranges in all", kMaxRanges));
+    return ranges;
   }
 
   Ranges property(bool negated) {
@@ -119,7 +125,7 @@ class Translator {
       negated = !negated;
       name.erase(0, 1);
     }
-    if (name.size() != 1 || unicode_class(name).empty()) refuse(fmt::format("the property \\p{{{}}}", name));
+    if (name.size() != 1 || unicode_class(name).empty()) refuse(fmt::format("the property \\p {}", quote_name(name)));
     at_ = close + 1;
     return class_ranges(name, negated);
   }
@@ -187,6 +193,7 @@ class Translator {
   const std::string& where_;
   std::u32string text_;
   std::size_t at_ = 0;
+  std::size_t num_ranges_ = 0;  ///< that classes expanded to so far
   std::string out_;
 };
 

@@ -10,7 +10,7 @@ namespace meshseek {
 
 /// Rewrites a pattern of tokenizer.json (Oniguruma, Ruby syntax) for PCRE2: \p{L}, \p{M}, \p{N}, \p{P}, \p{S}, \s and their negations become
 /// explicit ranges, in and outside of character classes. What the two engines read differently is refused.
-/// \throws Error naming `where`, the position and the construct.
+/// \throws Error naming `where`, the position and the construct, or that the ranges are more than 100,000.
 std::string translate_pattern(std::string_view pattern, const std::string& where);
 
 /// A compiled pattern. Thread-safe: matching shares nothing mutable.

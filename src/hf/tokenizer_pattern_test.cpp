@@ -55,9 +55,9 @@ TEST(SplitPattern, ReadsClassesLikeTheFilesMeanThem) {
 }
 
 TEST(SplitPattern, RefusesWhatTheEnginesReadDifferently) {
-  EXPECT_THAT(refusal("\\p{Han}"), HasSubstr("the property \\p{Han}"));
+  EXPECT_THAT(refusal("\\p{Han}"), HasSubstr("the property \\p \"Han\""));
   EXPECT_THAT(refusal("\\p{Lu}"), HasSubstr("[here]"));
-  EXPECT_THAT(refusal("\\w+"), HasSubstr("the escape \\w"));
+  EXPECT_THAT(refusal("\\w+"), HasSubstr("the escape \\ \"w\""));
   EXPECT_THAT(refusal("[a&&b]"), HasSubstr("a class intersection"));
   EXPECT_THAT(refusal("[a[b]]"), HasSubstr("a class inside a class"));
   EXPECT_THAT(refusal("(?P<n>a)"), HasSubstr("unknown (? head"));
@@ -74,6 +74,23 @@ TEST(SplitPattern, RefusesBadPatterns) {
   EXPECT_THAT(refusal("a\\"), HasSubstr("a backslash at its end"));
   EXPECT_THAT(refusal("\\p{L"), HasSubstr("\\p without {name}"));
   EXPECT_THAT(refusal("a\xFF"), HasSubstr("invalid UTF-8 at byte 1"));
+}
+
+TEST(SplitPattern, RefusesClassesThatTakeLongToCompile) {
+  const auto repeated = [](std::string_view part, int count) {
+    std::string pattern = "[";
+    for (int i = 0; i < count; ++i) pattern += part;
+    return pattern + "]";
+  };
+  EXPECT_EQ(refusal(repeated("\\p{L}", 20)), "accepted");
+  EXPECT_THAT(refusal(repeated("\\p{L}", 4000)), HasSubstr("more than 100000 ranges in all"));
+}
+
+TEST(SplitPattern, GivesUpAtTheFirstOfManyPathologicalMatches) {
+  // Each place of the short text would cost millions of steps, and the match goes on at the next one.
+  const SplitPattern pattern("(?:(?=[^k]*(k+k+)+[bc])[a-z]|[a-z])|x", "p");
+  const std::string text = std::string(50, 'a') + std::string(19, 'k') + "x";
+  EXPECT_THROW(pattern.isolate({text}), Error);
 }
 
 TEST(SplitPattern, GivesUpOnPathologicalMatching) {

@@ -3,18 +3,23 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "hf/quote_name.hpp"
 
 namespace meshseek {
 namespace {
 
+/// Each step costs compiled code and a pass over the text; DeepSeek's tokenizers have up to six.
+constexpr std::size_t kMaxSteps = 32;
+
 /// Refuses a step whose field is not what this engine implements.
 void require(bool good, const std::string& where, std::string_view what) {
-  if (!good) throw Error(fmt::format("[{}] {} is expected; such a tokenizer is not supported", where, what));
+  if (!good) throw Error(fmt::format("[{}] a step of another kind; expected {}; use another model", where, what));
 }
 
 const std::string& type_of(const Tree& step, const std::string& where) {
   const Tree* type = step.find("type");
-  if (type == nullptr) throw Error(fmt::format("[{}] 'type' is missing; expected Sequence, Split, Digits or ByteLevel", where));
+  if (type == nullptr)
+    throw Error(fmt::format("[{}] 'type' is missing; expected Sequence, Split, Digits or ByteLevel; download the file again", where));
   return type->as_string(where + ".type");
 }
 
@@ -37,8 +42,8 @@ SplitPattern split_step(const Tree& step, const std::string& where) {
 
 PreTokenizer::PreTokenizer(const Tree* config, const std::string& where) {
   if (config == nullptr || config->is_null()) {
-    throw Error(
-        fmt::format("[{}] no pre-tokenizer; expected a Sequence that ends with ByteLevel; only byte-level BPE is supported", where));
+    throw Error(fmt::format(
+        "[{}] no pre-tokenizer; expected a Sequence that ends with ByteLevel, others are not supported; use another model", where));
   }
   if (type_of(*config, where) != "Sequence") {
     add_step(*config, where, true);
@@ -47,13 +52,16 @@ PreTokenizer::PreTokenizer(const Tree* config, const std::string& where) {
   const Tree* list = config->find("pretokenizers");
   require(list != nullptr && list->is_array() && !list->as_array(where).empty(), where, "a list 'pretokenizers' that is not empty");
   const Tree::Array& steps = list->as_array(where);
+  if (steps.size() > kMaxSteps)
+    throw Error(fmt::format("[{}] the pre-tokenizer has {} steps; expected at most {}; use another model", where, steps.size(), kMaxSteps));
   for (std::size_t i = 0; i < steps.size(); ++i) add_step(steps[i], fmt::format("{}[{}]", where, i), i + 1 == steps.size());
 }
 
 void PreTokenizer::add_step(const Tree& step, const std::string& where, bool last) {
   const std::string& type = type_of(step, where);
   if (type != "Split" && type != "Digits" && type != "ByteLevel") {
-    throw Error(fmt::format("[{}] pre-tokenizer type '{}' is not supported; expected Split, Digits or ByteLevel", where, type));
+    throw Error(fmt::format("[{}] pre-tokenizer type {} is not supported; expected Split, Digits or ByteLevel; use another model", where,
+                            quote_name(type)));
   }
   require(last == (type == "ByteLevel"), where, "ByteLevel as the last step and only there");
   if (type == "Split") {

@@ -12,7 +12,7 @@ namespace meshseek {
 /// A sequence of Split (Regex, Isolated, not inverted) and Digits steps that ends with ByteLevel (add_prefix_space false, use_regex false).
 class PreTokenizer {
  public:
-  /// \throws Error naming the type or the field that is not supported.
+  /// \throws Error naming the type or the field that is not supported, or that there are more than 32 steps.
   PreTokenizer(const Tree* config, const std::string& where);
   /// Pieces of valid UTF-8 text, in order, views into `text`; together they are the whole text.
   std::vector<std::string_view> split(std::string_view text) const;

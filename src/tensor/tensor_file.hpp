@@ -49,16 +49,22 @@ class TensorFile {
   /// \throws Error naming the path: short file, corrupted or misaligned header, no mesh shape, truncated data, a size that does not fit the shape,
   /// a shard outside of the mesh, an unknown element type, layout or memory config.
   explicit TensorFile(const Path& path);
+  /// The same for a file that lies in memory, at a multiple of 8 bytes; `keep_alive` owns `bytes`, and errors name `path`.
+  TensorFile(const Path& path, std::span<const std::byte> bytes, std::shared_ptr<const void> keep_alive);
 
   const TensorFileHeader& header() const { return header_; }
-  /// The tensor of shard `shard_idx`, sharing the mapping (no copy).
+  /// The tensor of shard `shard_idx`, sharing the bytes of the file (no copy).
   Tensor shard(std::size_t shard_idx = 0) const;
   std::uint64_t data_offset() const { return data_begin_; }  ///< of the data region in the file
-  std::uint64_t file_bytes() const { return file_->bytes().size(); }
-  const Path& path() const { return file_->path(); }
+  std::uint64_t file_bytes() const { return bytes_.size(); }
+  const Path& path() const { return path_; }
 
  private:
-  std::shared_ptr<const MappedFile> file_;
+  explicit TensorFile(const std::shared_ptr<const MappedFile>& file);
+
+  Path path_;
+  std::span<const std::byte> bytes_;
+  std::shared_ptr<const void> owner_;
   TensorFileHeader header_;
   std::size_t data_begin_ = 0;
 };

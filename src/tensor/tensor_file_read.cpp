@@ -52,7 +52,8 @@ MemoryConfig read_memory_config(const fb::MemoryConfig* config, const Path& path
   MemoryConfig result;
   if (config == nullptr) return result;
   result.memory_layout = checked_enum(config->memory_layout(), TensorMemoryLayout::ND_SHARDED, "memory layout", path);
-  if (static_cast<unsigned>(result.memory_layout) == 1) fail(path, "the header has memory layout 1, which TTNN gave up");
+  if (static_cast<unsigned>(result.memory_layout) == 1)
+    fail(path, "the header has memory layout 1, which TTNN gave up; expected 0 or 2 to 5");
   result.buffer_type = checked_enum(config->buffer_type(), BufferType::TRACE, "buffer type", path);
   result.created_with_nd_shard_spec = config->created_with_nd_shard_spec();
   if (const fb::ShardSpec* spec = config->shard_spec()) {
@@ -70,25 +71,27 @@ MemoryConfig read_memory_config(const fb::MemoryConfig* config, const Path& path
 }
 
 void read_spec(const fb::TensorSpec* spec, const Path& path, TensorFileHeader& header) {
-  if (spec == nullptr || spec->shape() == nullptr || spec->tensor_layout() == nullptr) fail(path, "the header has no tensor spec");
+  if (spec == nullptr || spec->shape() == nullptr || spec->tensor_layout() == nullptr)
+    fail(path, "the header has no tensor spec; expected shape and layout");
   if (spec->shape()->size() > kMaxRank)
     fail(path, fmt::format("the header has rank {}; at most {} is expected", spec->shape()->size(), kMaxRank));
   header.shape.assign(spec->shape()->begin(), spec->shape()->end());
   const fb::TensorLayout& layout = *spec->tensor_layout();
   if (layout.data_type() > fb::DataType_Int32)
-    fail(path, fmt::format("element type {} is not supported", static_cast<int>(layout.data_type())));
+    fail(path, fmt::format("element type {} is not supported; at most {} is known", static_cast<int>(layout.data_type()),
+                           static_cast<int>(fb::DataType_Int32)));
   header.dtype = static_cast<DataType>(layout.data_type());
   if (layout.page_config_type() == fb::PageConfig_tile) {
     const fb::TilePageConfig* page = layout.page_config_as_tile();
     const fb::Tile* tile = page == nullptr ? nullptr : page->tile();
     if (tile == nullptr || tile->tile_shape_h() != kTileSize || tile->tile_shape_w() != kTileSize || tile->transpose_tile()) {
-      fail(path, "the header has tiles other than 32x32");
+      fail(path, "the header has other tiles; expected 32x32");
     }
     header.layout = Layout::tile;
   } else if (layout.page_config_type() == fb::PageConfig_row_major) {
     header.layout = Layout::row_major;
   } else {
-    fail(path, "the header has no page config");
+    fail(path, "the header has no page config; expected tiles or rows");
   }
   header.memory_config = read_memory_config(layout.memory_config(), path);
   header.alignment = copy_words(layout.alignment(), path);
@@ -97,17 +100,20 @@ void read_spec(const fb::TensorSpec* spec, const Path& path, TensorFileHeader& h
 void check_coordinate(const std::vector<std::uint32_t>& coordinate, const std::vector<std::uint32_t>& mesh_shape, const Path& path) {
   const auto inside = [](std::uint32_t position, std::uint32_t size) { return position < size; };
   if (!std::equal(coordinate.begin(), coordinate.end(), mesh_shape.begin(), mesh_shape.end(), inside)) {
-    fail(path, fmt::format("a shard lies at [{}], outside of the mesh [{}]", fmt::join(coordinate, ", "), fmt::join(mesh_shape, ", ")));
+    fail(path, fmt::format("a shard lies at [{}], outside of the mesh; expected a place in [{}]", fmt::join(coordinate, ", "),
+                           fmt::join(mesh_shape, ", ")));
   }
 }
 
 void read_shards(const fb::Tensor& tensor, const Path& path, TensorFileHeader& header) {
-  if (tensor.mesh_shape() == nullptr || tensor.mesh_shape()->dimensions() == nullptr) fail(path, "the header has no mesh shape");
+  if (tensor.mesh_shape() == nullptr || tensor.mesh_shape()->dimensions() == nullptr)
+    fail(path, "the header has no mesh shape; expected its dimensions");
   header.mesh_shape = copy_words(tensor.mesh_shape()->dimensions(), path);
-  if (tensor.shards() == nullptr || tensor.shards()->size() == 0) fail(path, "the header has no shards");
+  if (tensor.shards() == nullptr || tensor.shards()->size() == 0) fail(path, "the header has no shards; expected one or more");
   for (const fb::TensorShard* shard : *tensor.shards()) {
     const fb::InlineFileStorage* storage = shard->buffer_as_InlineFileStorage();
-    if (storage == nullptr || shard->mesh_coordinate() == nullptr) fail(path, "a shard has no storage or no mesh coordinate");
+    if (storage == nullptr || shard->mesh_coordinate() == nullptr)
+      fail(path, "a shard has no storage or no mesh coordinate; expected both");
     header.shards.push_back({copy_words(shard->mesh_coordinate()->values(), path), storage->offset(), storage->size()});
     check_coordinate(header.shards.back().mesh_coordinate, header.mesh_shape, path);
   }
@@ -121,7 +127,8 @@ void read_topology(const fb::TensorTopology* topology, const Path& path, TensorF
   if (topology->placements() != nullptr) {
     for (const fb::MeshMapperPlacement* placement : *topology->placements()) {
       Placement entry;
-      if (placement->type() == fb::MeshMapperPlacementType_Shard) entry.shard_dim = placement->tensor_dim();
+      const auto type = checked_enum(placement->type(), fb::MeshMapperPlacementType_Shard, "placement", path);
+      if (type == fb::MeshMapperPlacementType_Shard) entry.shard_dim = placement->tensor_dim();
       header.placements.push_back(entry);
     }
   }
@@ -134,7 +141,7 @@ std::uint64_t expected_shard_bytes(const TensorFileHeader& header, const Path& p
   try {
     return static_cast<std::uint64_t>(storage_bytes(header.shape, header.dtype, header.layout));
   } catch (const Error& error) {
-    fail(path, fmt::format("the header does not describe a tensor: {}", error.what()));
+    fail(path, fmt::format("the header does not describe a tensor: {}; expected a shape that fits its layout", error.what()));
   }
 }
 
@@ -145,9 +152,9 @@ void check_shards(const TensorFileHeader& header, std::uint64_t data_bytes, cons
       fail(path, fmt::format("a shard of {} {} {} has {} bytes; expected {}", to_string(header.shape), to_string(header.dtype),
                              to_string(header.layout), shard.size, expected));
     }
-    if (shard.offset % 8 != 0) fail(path, fmt::format("a shard starts at offset {}, which is no multiple of 8", shard.offset));
+    if (shard.offset % 8 != 0) fail(path, fmt::format("a shard starts at offset {}; expected a multiple of 8", shard.offset));
     if (shard.offset > data_bytes || shard.size > data_bytes - shard.offset) {
-      fail(path, fmt::format("the file is cut off: a shard has {} bytes from offset {} of a data region of {}", shard.size, shard.offset,
+      fail(path, fmt::format("the file is cut off: a shard has {} bytes from offset {}; the data region has {}", shard.size, shard.offset,
                              data_bytes));
     }
   }
@@ -155,23 +162,28 @@ void check_shards(const TensorFileHeader& header, std::uint64_t data_bytes, cons
 
 }  // namespace
 
-TensorFile::TensorFile(const Path& path) : file_(std::make_shared<const MappedFile>(path)) {
-  const std::span<const std::byte> bytes = file_->bytes();
-  if (bytes.size() < kSizeBytes) fail(path, fmt::format("has {} bytes; a tensor file has at least 8", bytes.size()));
+TensorFile::TensorFile(const Path& path) : TensorFile(std::make_shared<const MappedFile>(path)) {}
+
+TensorFile::TensorFile(const std::shared_ptr<const MappedFile>& file) : TensorFile(file->path(), file->bytes(), file) {}
+
+TensorFile::TensorFile(const Path& path, std::span<const std::byte> bytes, std::shared_ptr<const void> keep_alive)
+    : path_(path), bytes_(bytes), owner_(std::move(keep_alive)) {
+  if (bytes.size() < kSizeBytes) fail(path, fmt::format("the file has {} bytes; expected at least 8", bytes.size()));
   std::uint64_t header_size = 0;
   std::memcpy(&header_size, bytes.data(), kSizeBytes);
   if (header_size > bytes.size() - kSizeBytes || header_size > std::numeric_limits<std::int32_t>::max()) {
-    fail(path, fmt::format("the header would have {} bytes but the file has {}", header_size, bytes.size()));
+    fail(path, fmt::format("the header would have {} bytes; the file has {}", header_size, bytes.size()));
   }
   data_begin_ = kSizeBytes + header_size;
-  if (data_begin_ % 8 != 0) fail(path, fmt::format("the data begins at byte {}, which is no multiple of 8", data_begin_));
+  if (header_size == 0) fail(path, "the header is empty; expected the FlatBuffer of a tensor");
+  if (data_begin_ % 8 != 0) fail(path, fmt::format("the data begins at byte {}; expected a multiple of 8", data_begin_));
   // A copy in aligned memory: FlatBuffers reads its integers in place.
   const std::vector<std::byte> head(bytes.begin() + kSizeBytes, bytes.begin() + static_cast<std::ptrdiff_t>(data_begin_));
   const auto* data = reinterpret_cast<const std::uint8_t*>(head.data());
   flatbuffers::Verifier verifier(data, head.size());
-  if (head.empty() || !verifier.VerifyBuffer<fb::Tensor>(nullptr)) fail(path, "the header is damaged");
+  if (!verifier.VerifyBuffer<fb::Tensor>(nullptr)) fail(path, "the header is damaged; expected a FlatBuffer whose offsets lie inside");
   const fb::Tensor& tensor = *fb::GetTensor(data);
-  if (tensor.schema_version() > 1) fail(path, fmt::format("schema version {} is newer than 1", tensor.schema_version()));
+  if (tensor.schema_version() > 1) fail(path, fmt::format("schema version {} is not known; expected 0 or 1", tensor.schema_version()));
   read_spec(tensor.tensor_spec(), path, header_);
   read_shards(tensor, path, header_);
   read_topology(tensor.tensor_topology(), path, header_);
@@ -183,7 +195,7 @@ Tensor TensorFile::shard(std::size_t shard_idx) const {
     throw Error(fmt::format("[{}] shard {} was asked for; the file has {}", path().string(), shard_idx, header_.shards.size()));
   }
   const TensorShard& shard = header_.shards[shard_idx];
-  return {header_.shape, header_.dtype, header_.layout, file_->bytes().subspan(data_begin_ + shard.offset, shard.size), file_};
+  return {header_.shape, header_.dtype, header_.layout, bytes_.subspan(data_begin_ + shard.offset, shard.size), owner_};
 }
 
 }  // namespace meshseek
