@@ -15,6 +15,7 @@
 
 #include "config/overlay.hpp"
 #include "config/serialise.hpp"
+#include "hf/state_dict.hpp"
 #include "hf/state_dict_view.hpp"
 #include "mesh/device.hpp"
 #include "stage3_run/create_run_config.hpp"

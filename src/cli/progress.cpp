@@ -39,8 +39,8 @@ std::string summary(std::int64_t num_tensors, std::int64_t bytes, double seconds
 }
 
 std::string summary(const ConvertReport& report) {
-  return fmt::format("{} tensors, {}, {:.2f} s, {:.1f} MB/s, {} up to date", report.files.size(), format_bytes(report.bytes), report.seconds,
-                     megabytes_per_second(report.bytes_written, report.seconds), report.num_up_to_date);
+  return fmt::format("{} tensors, {}, {:.2f} s, {:.1f} MB/s, {} up to date", report.files.size(), format_bytes(report.bytes),
+                     report.seconds, megabytes_per_second(report.bytes_written, report.seconds), report.num_up_to_date);
 }
 
 ProgressLine::ProgressLine(std::string verb) : verb_(std::move(verb)), rewrites_(stderr_is_terminal()) {}

@@ -194,9 +194,12 @@ void add_flags(CLI::App& verb, ConvertFlags& flags) {
   verb.add_option("--trust", flags.trust, "how a source is known to be unchanged: size-mtime (default) or content (SHA-256 of all of it)")
       ->type_name("HOW")
       ->check(CLI::IsMember({"size-mtime", "content"}));
-  verb.add_option("--memory-limit", flags.memory_limit, "memory for buffers, e.g. 512M (default: 2G or a quarter of the memory)")->type_name("SIZE");
-  verb.add_option("--rank-local", flags.rank_local, "store the pieces of these devices only, e.g. 4-7, row by row of the mesh")->type_name("RANKS");
-  verb.add_option("--report", flags.report, "write each tensor's quantisation error to a JSON file, and show the ten worst")->type_name("FILE");
+  verb.add_option("--memory-limit", flags.memory_limit, "memory for buffers, e.g. 512M (default: 2G or a quarter of the memory)")
+      ->type_name("SIZE");
+  verb.add_option("--rank-local", flags.rank_local, "store the pieces of these devices only, e.g. 4-7, row by row of the mesh")
+      ->type_name("RANKS");
+  verb.add_option("--report", flags.report, "write each tensor's quantisation error to a JSON file, and show the ten worst")
+      ->type_name("FILE");
   verb.add_option("--to", flags.to, "store (default), or hf: a store becomes a checkpoint of bfloat16 safetensors")
       ->type_name("FORM")
       ->check(CLI::IsMember({"store", "hf"}));

@@ -54,7 +54,8 @@ void run_verify(const VerifyFlags& flags) {
                       report.seconds > 0.0 ? static_cast<double>(report.bytes) / 1e9 / report.seconds : 0.0, report.problems.size()));
   }
   if (report.problems.empty()) return;
-  throw Error(fmt::format("[{}] {} problems; remove these files and run `meshseek convert` again: it makes what is missing", flags.store, report.problems.size()));
+  throw Error(fmt::format("[{}] {} problems; remove these files and run `meshseek convert` again: it makes what is missing", flags.store,
+                          report.problems.size()));
 }
 
 }  // namespace

@@ -115,11 +115,12 @@ std::vector<std::byte> StateDict::read_stored(const HfTensor& tensor, std::int64
 std::vector<float> StateDict::load_scales(std::string_view name, const Shape& weight) const {
   const std::string full_name = scale_name(name);
   const HfTensor& scale = raw(full_name);
-  std::vector<float> values(static_cast<std::size_t>(ceil_div(weight[0], weight_block_size_[0]) * ceil_div(weight[1], weight_block_size_[1])));
+  std::vector<float> values(
+      static_cast<std::size_t>(ceil_div(weight[0], weight_block_size_[0]) * ceil_div(weight[1], weight_block_size_[1])));
   widen(scale.dtype, read_stored(scale, 0, row_count(scale.shape)), values);
   if (const auto bad = find_non_finite(values)) {
-    throw Error(fmt::format("[{}] element {} is {}; expected finite block scales; download the file again", where_is(scale, full_name), *bad,
-                            values[*bad]));
+    throw Error(fmt::format("[{}] element {} is {}; expected finite block scales; download the file again", where_is(scale, full_name),
+                            *bad, values[*bad]));
   }
   return values;
 }

@@ -43,8 +43,10 @@ std::string changed(const char* what, const T& from, const T& to) {
 
 ConversionPlan make_plan(const ConversionInput& input, const ConvertOptions& options, ThreadTeam& team) {
   ConversionPlan plan;
-  ConversionContext context = {
-      .dtype = options.dtype, .dtype_policy = read_dtype_policy(options.dtype_policy, input.hf), .mesh = options.mesh, .local = options.local};
+  ConversionContext context = {.dtype = options.dtype,
+                               .dtype_policy = read_dtype_policy(options.dtype_policy, input.hf),
+                               .mesh = options.mesh,
+                               .local = options.local};
   context.on_job = [&](WeightJob job) {
     if (input.adopt) input.adopt(job);
     plan.files.push_back({.job = std::move(job)});
@@ -65,14 +67,15 @@ std::string difference(const PlannedFile& planned, const ManifestEntry& entry, T
   const TensorDescription& wanted = planned.description;
   if (!entry.description) return "it was not made by a conversion";
   const TensorDescription& made = *entry.description;
-  const std::string reasons[] = {changed("dtype", made.dtype, wanted.dtype),
-                                 changed("layout", made.layout, wanted.layout),
-                                 changed("shape", to_string(made.shape), to_string(wanted.shape)),
-                                 changed("mesh", made.mesh, wanted.mesh),
-                                 changed("placement", fmt::format("{}", fmt::join(made.placement, ", ")), fmt::format("{}", fmt::join(wanted.placement, ", "))),
-                                 changed("shard shape", to_string(made.shard_shape), to_string(wanted.shard_shape)),
-                                 changed("ranks", made.ranks, wanted.ranks),
-                                 changed("converter version", made.transform, wanted.transform)};
+  const std::string reasons[] = {
+      changed("dtype", made.dtype, wanted.dtype),
+      changed("layout", made.layout, wanted.layout),
+      changed("shape", to_string(made.shape), to_string(wanted.shape)),
+      changed("mesh", made.mesh, wanted.mesh),
+      changed("placement", fmt::format("{}", fmt::join(made.placement, ", ")), fmt::format("{}", fmt::join(wanted.placement, ", "))),
+      changed("shard shape", to_string(made.shard_shape), to_string(wanted.shard_shape)),
+      changed("ranks", made.ranks, wanted.ranks),
+      changed("converter version", made.transform, wanted.transform)};
   for (const std::string& reason : reasons) {
     if (!reason.empty()) return reason;
   }

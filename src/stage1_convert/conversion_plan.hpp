@@ -32,9 +32,9 @@ struct ConversionPlan {
 struct ConversionInput {
   const HfConfig& hf;
   const TensorSource& source;
-  Path folder = {};                              ///< config.json and the tokenizer
-  std::string digest = {};                       ///< for weight_config.json
-  std::function<void(WeightJob&)> adopt = {};    ///< gives a job another source than the modules did; may be empty
+  Path folder = {};                            ///< config.json and the tokenizer
+  std::string digest = {};                     ///< for weight_config.json
+  std::function<void(WeightJob&)> adopt = {};  ///< gives a job another source than the modules did; may be empty
 };
 
 /// Asks the model's modules for their tensors and the source for their identities. With Trust::content all of the source is read, on the team.

@@ -169,7 +169,8 @@ ConvertReport convert_from(const ConversionInput& input, const Path& store, cons
 ConvertReport convert_checkpoint(const Path& checkpoint, const Path& store, const ConvertOptions& options) {
   const HfConfig hf = read_hf_config(checkpoint);
   const StateDict state_dict(checkpoint, hf);
-  return convert_from({.hf = hf, .source = state_dict, .folder = checkpoint, .digest = conversion_digest(checkpoint, options)}, store, options);
+  return convert_from({.hf = hf, .source = state_dict, .folder = checkpoint, .digest = conversion_digest(checkpoint, options)}, store,
+                      options);
 }
 
 }  // namespace meshseek

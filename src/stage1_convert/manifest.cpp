@@ -44,7 +44,8 @@ ManifestEntry parse_entry(const Tree& tree, const std::string& where) {
   const std::int64_t num_blocks = ceil_div(entry.bytes, static_cast<std::int64_t>(BlockSums::kBlockBytes));
   if (entry.bytes < 0) throw ConfigError(fmt::format("[{}.bytes] {} is no size; convert again with --force", where, entry.bytes));
   if (!blocks || static_cast<std::int64_t>(blocks->size()) != num_blocks) {
-    throw ConfigError(fmt::format("[{}.blocks] is no list of {} block sums of 20 hexadecimal digits; convert again with --force", where, num_blocks));
+    throw ConfigError(
+        fmt::format("[{}.blocks] is no list of {} block sums of 20 hexadecimal digits; convert again with --force", where, num_blocks));
   }
   if (entry.description && sha256_of(*entry.description) != entry.description_sha256) {
     throw ConfigError(fmt::format("[{}.description_sha256] does not belong to the description; convert again with --force", where));

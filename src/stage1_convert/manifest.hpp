@@ -21,11 +21,11 @@ struct TensorDescription {
   std::string layout = {};
   std::string mesh = {};
   std::vector<std::string> placement = {};
-  std::string ranks = "all";       ///< whose pieces the file holds: "all" or "4-7"
-  std::int64_t transform = 0;      ///< version of the way from source rows to bytes
+  std::string ranks = "all";        ///< whose pieces the file holds: "all" or "4-7"
+  std::int64_t transform = 0;       ///< version of the way from source rows to bytes
   std::string sources_sha256 = {};  ///< names and rows of the source tensors
-  std::string size_mtime = {};     ///< SHA-256 of the sources' identities by size and time
-  std::string content = {};        ///< the same by content; empty when that was not asked for
+  std::string size_mtime = {};      ///< SHA-256 of the sources' identities by size and time
+  std::string content = {};         ///< the same by content; empty when that was not asked for
 
   static constexpr auto fields() {
     return std::tuple{field("shape", &TensorDescription::shape, "of the whole tensor"),

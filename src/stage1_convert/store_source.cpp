@@ -26,7 +26,8 @@ Manifest need_manifest(const Path& store) {
     throw Error(fmt::format("[{}] the conversion did not finish; run `meshseek convert` again", store.string()));
   }
   auto manifest = read_manifest(store);
-  if (!manifest) throw Error(fmt::format("[{}] has no {}; expected a store written by this version; convert it again", store.string(), kManifestFile));
+  if (!manifest)
+    throw Error(fmt::format("[{}] has no {}; expected a store written by this version; convert it again", store.string(), kManifestFile));
   return *std::move(manifest);
 }
 
@@ -38,9 +39,7 @@ std::string path_of(const Tree& module, const char* op, const char* argument) {
   return node == nullptr ? "" : node->as_string("path");
 }
 
-std::int64_t dim_from_end(const Shape& shape, std::size_t from_end) {
-  return shape.size() < from_end ? 1 : shape[shape.size() - from_end];
-}
+std::int64_t dim_from_end(const Shape& shape, std::size_t from_end) { return shape.size() < from_end ? 1 : shape[shape.size() - from_end]; }
 
 }  // namespace
 
@@ -74,7 +73,8 @@ void StoreSource::adopt(WeightJob& job) {
     throw Error(fmt::format("[{}] has no {}; the store is not complete, convert it again", store_.string(), job.path));
   }
   if (entry->second.description->ranks != "all") {
-    throw Error(fmt::format("[{}] holds the pieces of the ranks {} only; expected a store of all ranks", store_.string(), entry->second.description->ranks));
+    throw Error(fmt::format("[{}] holds the pieces of the ranks {} only; expected a store of all ranks", store_.string(),
+                            entry->second.description->ranks));
   }
   WeightJob stored = job;
   stored.mesh = mesh_;
@@ -82,9 +82,9 @@ void StoreSource::adopt(WeightJob& job) {
   WeightPieces pieces = pieces_of(stored);
   TensorFile file(store_ / job.path);
   if (file.header().shape != pieces.shape || file.header().dtype != job.dtype || file.header().shards.size() != pieces.ranks.size()) {
-    throw Error(fmt::format("[{}] has pieces {} {}; config.json and the mesh {} ask for {} {}; verify the store", (store_ / job.path).string(),
-                            to_string(file.header().shape), to_string(file.header().dtype), to_string(mesh_), to_string(pieces.shape),
-                            to_string(job.dtype)));
+    throw Error(fmt::format("[{}] has pieces {} {}; config.json and the mesh {} ask for {} {}; verify the store",
+                            (store_ / job.path).string(), to_string(file.header().shape), to_string(file.header().dtype), to_string(mesh_),
+                            to_string(pieces.shape), to_string(job.dtype)));
   }
   const std::int64_t cols = dim_from_end(job.shape, 1);
   job.source = {this, {{job.path, 0, cols == 0 ? 0 : volume(job.shape) / cols}}};

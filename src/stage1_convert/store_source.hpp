@@ -54,7 +54,7 @@ class StoreSource : public TensorSource {
   std::string digest_ = {};
   Manifest manifest_;
   std::set<std::string, std::less<>> own_tensors_;  ///< names that modules ask for before they use them
-  mutable std::map<std::string, Shape> shapes_;  ///< filled while modules plan, by one thread
+  mutable std::map<std::string, Shape> shapes_;     ///< filled while modules plan, by one thread
   std::map<std::string, StoredTensor, std::less<>> tensors_;
 };
 

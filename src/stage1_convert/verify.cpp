@@ -1,6 +1,7 @@
 #include "stage1_convert/verify.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <atomic>
@@ -9,6 +10,8 @@
 #include <mutex>
 
 #include "base/error.hpp"
+#include "base/random_access_file.hpp"
+#include "base/sha256.hpp"
 #include "stage1_convert/file_sums.hpp"
 #include "stage1_convert/manifest.hpp"
 #include "stage1_convert/staged_store.hpp"
@@ -31,8 +34,7 @@ std::string place_in_file(const TensorFile& file, std::uint64_t offset) {
                                   [&](const TensorShard& s) { return data_offset >= s.offset && data_offset < s.offset + s.size; });
   if (shard == header.shards.end()) return fmt::format("byte {}, between the shards", offset);
   const auto in_shard = static_cast<std::int64_t>(data_offset - shard->offset);
-  const std::string shard_name =
-      header.shards.size() == 1 ? "" : fmt::format("shard {}, ", shard - header.shards.begin());
+  const std::string shard_name = header.shards.size() == 1 ? "" : fmt::format("shard {}, ", shard - header.shards.begin());
   const PhysicalShape physical = physical_shape(header.shape, header.layout);
   if (header.layout == Layout::tile) {
     const std::int64_t tile = in_shard / tile_bytes(header.dtype);
@@ -45,31 +47,66 @@ std::string place_in_file(const TensorFile& file, std::uint64_t offset) {
   return fmt::format("byte {}: {}row {}, column {}", offset, shard_name, element / physical.cols, element % physical.cols);
 }
 
-/// Where the content differs from what was written.
+/// A byte and by how much it differs from what was written.
+struct DamagedByte {
+  std::uint64_t offset = 0;
+  std::int64_t change = 0;
+};
+
+/// SHA-256 that a file would have with these bytes repaired.
+std::string repaired_sha256(const Path& path, std::span<const DamagedByte> damaged) {
+  const RandomAccessFile file(path);
+  Sha256 hash;
+  std::vector<std::byte> piece(BlockSums::kBlockBytes);
+  for (std::uint64_t offset = 0; offset < file.size(); offset += piece.size()) {
+    const auto part = std::span(piece).first(std::min<std::uint64_t>(piece.size(), file.size() - offset));
+    file.read(offset, part);
+    for (const DamagedByte& byte : damaged) {
+      if (byte.offset < offset || byte.offset >= offset + part.size()) continue;
+      std::byte& value = part[byte.offset - offset];
+      value = static_cast<std::byte>(std::to_integer<std::int64_t>(value) - byte.change);
+    }
+    hash.update(part);
+  }
+  return hash.finish();
+}
+
+std::string name_byte(const Path& path, const ManifestEntry& entry, std::uint64_t offset) {
+  try {
+    if (entry.description) return place_in_file(TensorFile(path), offset);
+  } catch (const Error&) {
+    // The header is damaged: the byte alone must do.
+  }
+  return fmt::format("byte {}", offset);
+}
+
+/// Where the content differs from what was written. A byte that the sums point to is believed when repairing it gives back the checksum: several
+/// damaged bytes can look like one.
 std::string locate_damage(const Path& path, const ManifestEntry& entry, const WrittenFile& found) {
   const std::vector<BlockSum> expected = *parse_block_sums(entry.blocks);
-  std::string places;
+  std::vector<DamagedByte> bytes;
+  std::vector<std::string> blocks;
   for (std::size_t block = 0; block < expected.size(); ++block) {
     if (expected[block] == found.blocks[block]) continue;
     const std::uint64_t begin = block * BlockSums::kBlockBytes;
-    std::string place = fmt::format("several bytes from byte {} to {}", begin, begin + BlockSums::kBlockBytes - 1);
+    const std::uint64_t end = std::min<std::uint64_t>(begin + BlockSums::kBlockBytes, static_cast<std::uint64_t>(entry.bytes));
+    blocks.push_back(fmt::format("several bytes from byte {} to {}", begin, end - 1));
     if (const auto byte = find_damaged_byte(expected[block], found.blocks[block])) {
-      place = fmt::format("byte {}", begin + *byte);
-      try {
-        if (entry.description) place = place_in_file(TensorFile(path), begin + *byte);
-      } catch (const Error&) {
-        // The header is damaged: the byte alone must do.
-      }
+      bytes.push_back({begin + *byte, static_cast<std::int64_t>(found.blocks[block].sum) - static_cast<std::int64_t>(expected[block].sum)});
     }
-    places += (places.empty() ? "" : "; ") + place;
   }
-  return places.empty() ? "somewhere, in a way that keeps the block sums" : places;
+  if (blocks.empty()) return "somewhere, in a way that keeps the block sums";
+  if (bytes.size() != blocks.size() || repaired_sha256(path, bytes) != entry.sha256) return fmt::format("{}", fmt::join(blocks, "; "));
+  std::vector<std::string> places;
+  for (const DamagedByte& byte : bytes) places.push_back(name_byte(path, entry, byte.offset));
+  return fmt::format("{}", fmt::join(places, "; "));
 }
 
 void check_header(const Path& path, const TensorDescription& description) {
   const TensorFile file(path);
   const TensorFileHeader& header = file.header();
-  if (header.shape != description.shard_shape || to_string(header.dtype) != description.dtype || to_string(header.layout) != description.layout) {
+  if (header.shape != description.shard_shape || to_string(header.dtype) != description.dtype ||
+      to_string(header.layout) != description.layout) {
     throw Error(fmt::format("holds {} {} {}; the manifest says {} {} {}", to_string(header.shape), to_string(header.dtype),
                             to_string(header.layout), to_string(description.shard_shape), description.dtype, description.layout));
   }

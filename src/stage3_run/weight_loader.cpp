@@ -71,7 +71,8 @@ void check_size(const Tree& claimed, const TensorFile& file, const ConfigPath& w
 
 /// An entry that is an object claims things about its file. A plain path claims nothing.
 void check_claim(const Tree& entry, const TensorFile& file, const MeshShape& mesh, const ConfigPath& where) {
-  static constexpr std::array<std::string_view, 8> kKeys = {"path", "shape", "dtype", "layout", "mesh", "placement", "shard_shape", "bytes"};
+  static constexpr std::array<std::string_view, 8> kKeys = {"path", "shape",     "dtype",       "layout",
+                                                            "mesh", "placement", "shard_shape", "bytes"};
   for (const auto& member : entry.as_object("")) {
     if (std::find(kKeys.begin(), kKeys.end(), member.first) == kKeys.end())
       serialise::check_keys(entry, where.to_string(), {}, false, kKeys);

@@ -38,7 +38,8 @@ void expect_plain_loop(EncodeBlocks encode, int magnitude_bits, const std::strin
     std::uint8_t expected[16];
     const std::uint8_t exponent = encode_block(std::span<const float, 16>(values.data() + block * 16, 16), magnitude_bits, expected);
     ASSERT_EQ(exponents[block], exponent) << name << " block " << block;
-    for (std::size_t idx = 0; idx < 16; ++idx) ASSERT_EQ(codes[block * 16 + idx], expected[idx]) << name << " block " << block << " " << idx;
+    for (std::size_t idx = 0; idx < 16; ++idx)
+      ASSERT_EQ(codes[block * 16 + idx], expected[idx]) << name << " block " << block << " " << idx;
   }
 }
 

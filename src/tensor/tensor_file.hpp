@@ -71,14 +71,15 @@ class TensorFile {
 
 /// Where the parts of a file lie, before any data are there.
 struct TensorFilePlan {
-  std::vector<std::byte> head = {};           ///< size field and header
-  std::vector<std::uint64_t> offsets = {};    ///< of each buffer, from the start of the file
-  std::uint64_t buffer_bytes = 0;             ///< of one buffer: all are equal
+  std::vector<std::byte> head = {};         ///< size field and header
+  std::vector<std::uint64_t> offsets = {};  ///< of each buffer, from the start of the file
+  std::uint64_t buffer_bytes = 0;           ///< of one buffer: all are equal
   std::uint64_t file_bytes = 0;
 };
 /// Lays out `num_buffers` distinct shard buffers, each of storage_bytes(header.shape, ..); shard i uses buffer buffer_of_shard[i].
 /// \throws Error, ShapeError as write_tensor_file()
-TensorFilePlan plan_tensor_file(const Path& path, TensorFileHeader header, std::size_t num_buffers, std::span<const std::size_t> buffer_of_shard);
+TensorFilePlan plan_tensor_file(const Path& path, TensorFileHeader header, std::size_t num_buffers,
+                                std::span<const std::size_t> buffer_of_shard);
 
 /// Writes one tensor for a 1x1 mesh with TTNN's default topology, atomically (see write_file_atomically).
 void write_tensor_file(const Path& path, const Shape& shape, DataType dtype, Layout layout, std::span<const std::byte> storage,

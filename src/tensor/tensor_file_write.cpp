@@ -90,7 +90,8 @@ flatbuffers::Offset<fb::TensorTopology> write_topology(Builder& builder, const T
 }
 
 /// \return the bytes of each buffer
-std::size_t check_header(const Path& path, const TensorFileHeader& header, std::size_t num_buffers, std::span<const std::size_t> buffer_of_shard) {
+std::size_t check_header(const Path& path, const TensorFileHeader& header, std::size_t num_buffers,
+                         std::span<const std::size_t> buffer_of_shard) {
   if (buffer_of_shard.size() != header.shards.size()) {
     throw Error(
         fmt::format("[{}] {} shards but buffers for {}; expected one each", path.string(), header.shards.size(), buffer_of_shard.size()));

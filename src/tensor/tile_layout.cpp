@@ -89,7 +89,8 @@ class RowEncoder {
       return;
     }
     std::byte* const packed = tile + kExponentBytesPerTile + face_row * kFaceSize / 2;
-    for (std::int64_t pair = 0; pair < kFaceSize / 2; ++pair) packed[pair] = static_cast<std::byte>(codes[2 * pair] | (codes[2 * pair + 1] << 4));
+    for (std::int64_t pair = 0; pair < kFaceSize / 2; ++pair)
+      packed[pair] = static_cast<std::byte>(codes[2 * pair] | (codes[2 * pair + 1] << 4));
   }
 
   DataType dtype_;

@@ -89,7 +89,8 @@ void read_rows(const Tensor& tensor, const RowRange& part, std::span<float> out,
                                  part.num_cols, to_string(tensor.shape())));
   }
   const RowReader reader(tensor);
-  for (std::int64_t row = 0; row < part.num_rows; ++row) reader.read(part.first_row + row, part.first_col, part.num_cols, out.data() + row * stride);
+  for (std::int64_t row = 0; row < part.num_rows; ++row)
+    reader.read(part.first_row + row, part.first_col, part.num_cols, out.data() + row * stride);
 }
 
 std::vector<float> to_float_vector(const Tensor& tensor) {

@@ -1,4 +1,6 @@
 // Whatever is wrong with the input: exit code 1, one line, and the line says what.
+#include <gmock/gmock.h>
+
 #include <fmt/format.h>
 
 #include "tests/cli/program.hpp"
@@ -67,9 +69,41 @@ TEST_F(BadInput, AStoreWithATruncatedTensorIsRefused) {
   expect_failure(run({"run", store.string(), "--ids", "1,2"}), "lm_head");
 }
 
-TEST_F(BadInput, AStoreIsNoCheckpointToConvert) {
+TEST_F(BadInput, AStoreKeepsItsElementTypesWhenItIsConvertedForAnotherMesh) {
   const fs::path store = convert(checkpoint("v3-tiny"));
-  expect_failure(run({"convert", store.string(), (folder() / "other").string()}), "is a store already");
+  const std::string other = (folder() / "other").string();
+  expect_failure(run({"convert", store.string(), other, "--mesh", "1x2", "--dtype", "bfloat4_b"}),
+                 "whose element types stay; leave --dtype out");
+  EXPECT_EQ(run({"convert", store.string(), other, "--mesh", "1x2"}).exit_code, 0);
+  expect_failure(run({"convert", checkpoint("v3-tiny").string(), (folder() / "hf").string(), "--to", "hf"}), "is no store");
+  expect_failure(run({"convert", store.string(), other, "--to", "hf"}), "holds files already");
+  fs::remove(store / "manifest.json");
+  expect_failure(run({"convert", store.string(), (folder() / "third").string()}), "has no manifest.json");
+}
+
+TEST_F(BadInput, VerifyNamesWhatIsWrongAndFails) {
+  const fs::path store = convert(checkpoint("v3-tiny"));
+  EXPECT_EQ(run({"verify", store.string()}).exit_code, 0);
+  fs::remove(store / "norm.weight.tensorbin");
+  const Result result = run({"verify", store.string()});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.out, ::testing::HasSubstr("norm.weight.tensorbin: is missing\n"));
+  EXPECT_THAT(result.err, ::testing::HasSubstr("1 problems; remove these files"));
+  EXPECT_EQ(run({"verify", store.string(), "--json"}).exit_code, 1);
+  EXPECT_EQ(run({"convert", checkpoint("v3-tiny").string(), store.string()}).exit_code, 0);
+  EXPECT_EQ(run({"verify", store.string()}).exit_code, 0) << "converting again has made it";
+  expect_failure(run({"verify", checkpoint("v3-tiny").string()}), "is no store");
+}
+
+TEST_F(BadInput, SizesAndRanksThatAreNoneAreRefused) {
+  const auto refused = [&](const std::string& flag, const std::string& value, const std::string& part) {
+    expect_usage_error(run({"convert", checkpoint("v3-tiny").string(), (folder() / "s").string(), flag, value}), part);
+  };
+  for (const char* size : {"0", "-1", "1X", "M", "9999999999G"}) refused("--memory-limit", size, "[--memory-limit]");
+  for (const char* ranks : {"a", "3-1", "-1", "1-"}) refused("--rank-local", ranks, "[--rank-local]");
+  refused("--trust", "hope", "--trust");
+  refused("--to", "gguf", "--to");
+  expect_failure(run({"convert", checkpoint("v3-tiny").string(), (folder() / "s").string(), "--memory-limit", "10K"}), "are not enough");
 }
 
 TEST_F(BadInput, AFolderWithOtherFilesBecomesNoStore) {

@@ -1,9 +1,13 @@
 // `meshseek convert`: what it says, and that no interruption leaves a store that looks finished.
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <cmath>
 #include <csignal>
+#include <cstdlib>
 #include <thread>
 
+#include "base/file.hpp"
 #include "tests/cli/program.hpp"
 
 namespace meshseek::cli_test {
@@ -19,6 +23,14 @@ std::size_t count_tensors(const fs::path& store) {
     count += entry->path().extension() == ".tensorbin" ? 1U : 0U;
   }
   return count;
+}
+
+/// Files that the journal of an unfinished conversion calls whole.
+std::size_t count_finished(const fs::path& store) {
+  const fs::path journal = store / "conversion_staging/journal.jsonl";
+  if (!fs::exists(journal)) return 0;
+  const std::string text = read_text_file(journal);
+  return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
 }
 
 class Convert : public ProgramTest {
@@ -73,14 +85,18 @@ TEST_F(Convert, AKilledConversionIsRefusedAndCompleted) {
   const auto expected = files_of(undisturbed);
   const std::size_t num_tensors = count_tensors(undisturbed);
   ASSERT_GT(num_tensors, 100U);
-  for (std::size_t moment = 0; moment < 10; ++moment) {
+  constexpr std::size_t kMoments = 30;
+  for (std::size_t moment = 0; moment < kMoments; ++moment) {
     const fs::path store = folder() / ("killed" + std::to_string(moment));
     // From before the first tensor file to shortly before the last one.
-    EXPECT_EQ(disturb(model, store, moment * num_tensors / 10, SIGKILL).signal, SIGKILL) << moment;
+    EXPECT_EQ(disturb(model, store, moment * num_tensors / kMoments, SIGKILL).signal, SIGKILL) << moment;
     const Result refused = run({"run", store.string(), "--ids", "1,2", "-n", "1"});
     expect_failure(refused, moment == 0 ? "" : "did not finish");
-    const Result completed = run({"convert", model.string(), store.string()});
+    const std::size_t num_finished = count_finished(store);
+    const Result completed = run({"convert", model.string(), store.string(), "--json"});
     EXPECT_EQ(completed.exit_code, 0) << completed.err;
+    EXPECT_EQ(completed.json().find("up_to_date")->as_integer(""), static_cast<std::int64_t>(num_finished))
+        << "nothing finished is done again";
     EXPECT_TRUE(files_of(store) == expected) << "moment " << moment;
     fs::remove_all(store);
   }
@@ -94,6 +110,85 @@ TEST_F(Convert, CtrlCEndsItQuietlyAndTheNextOneCompletesIt) {
   EXPECT_EQ(result.out + result.err, "");
   EXPECT_EQ(run({"convert", tiny_shakespeare().string(), store.string()}).exit_code, 0);
   EXPECT_TRUE(files_of(store) == files_of(undisturbed));
+}
+
+/// A command in a mount namespace of its own, where `mounts` has been done. Needs root, as the machines of the tests give.
+Result in_namespace(const fs::path& folder, const std::string& mounts, const std::string& command) {
+  const std::string out = (folder / "shell.out").string();
+  const std::string err = (folder / "shell.err").string();
+  const std::string line = "unshare -m sh -c '" + mounts + " && " + command + "' >" + out + " 2>" + err;
+  const int status = std::system(line.c_str());
+  return {.exit_code = WEXITSTATUS(status), .out = read_text_file(out), .err = read_text_file(err)};
+}
+
+TEST_F(Convert, AFullDiskIsOneClearErrorAndTheOldStoreStaysUsable) {
+  const fs::path disk = folder() / "disk";
+  fs::create_directories(disk);
+  const std::string mount = "mount -t tmpfs -o size=8m tmpfs " + disk.string();
+  const std::string store = (disk / "store").string();
+  const std::string program = MESHSEEK_PROGRAM;
+  // Too small for the store from the start.
+  const Result early = in_namespace(folder(), mount, program + " convert " + tiny_shakespeare().string() + " " + store);
+  expect_failure(early, "are free; make room or name another folder");
+  // Full in the middle: the room is gone, though it looked as if it was there (no inodes are left).
+  const std::string small = checkpoint("v2-tiny").string();
+  const std::string inodes = "mount -t tmpfs -o size=8m,nr_inodes=40 tmpfs " + disk.string();
+  expect_failure(in_namespace(folder(), inodes, program + " convert " + small + " " + store), "No space left on device");
+  // A finished store survives an update that does not fit: it runs as before, and completes when there is room.
+  const std::string update = program + " convert " + small + " " + store + " --dtype float32";
+  const std::string survive = program + " convert " + small + " " + store + " >/dev/null && head -c 4000000 /dev/zero > " +
+                              (disk / "ballast").string() + " && ! " + update + " 2>" + (folder() / "error").string() + " && " + program +
+                              " verify " + store + " >/dev/null && " + program + " run " + store + " --ids 1,2 -n 1 --json && rm " +
+                              (disk / "ballast").string() + " && " + update + " >/dev/null && " + program + " verify " + store;
+  const Result survived = in_namespace(folder(), mount, survive);
+  EXPECT_EQ(survived.exit_code, 0) << survived.out << survived.err << read_text_file(folder() / "error");
+  EXPECT_THAT(read_text_file(folder() / "error"), ::testing::HasSubstr("make room or name another folder"));
+}
+
+TEST_F(Convert, AReadOnlyFolderIsOneClearErrorAndTheStoreStaysUsable) {
+  const fs::path store = convert(checkpoint("v2-tiny"));
+  const auto before = files_of(store);
+  const std::string mount = "mount --bind " + store.string() + " " + store.string() + " && mount -o remount,bind,ro " + store.string();
+  const std::string program = MESHSEEK_PROGRAM;
+  const std::string update = program + " convert " + checkpoint("v2-tiny").string() + " " + store.string() + " --dtype float32";
+  expect_failure(in_namespace(folder(), mount, update), "Read-only file system");
+  EXPECT_EQ(in_namespace(folder(), mount, program + " run " + store.string() + " --ids 1,2 -n 1").exit_code, 0);
+  EXPECT_EQ(files_of(store), before);
+}
+
+TEST_F(Convert, AVanishedSourceIsOneClearErrorAndTheStoreStaysUsable) {
+  const fs::path model = folder() / "model";
+  fs::copy(checkpoint("v3-tiny"), model);
+  const fs::path store = convert(model);
+  const auto before = files_of(store);
+  fs::remove(model / "model-00002-of-000002.safetensors");
+  expect_failure(run({"convert", model.string(), store.string()}), "model-00002-of-000002.safetensors");
+  fs::remove_all(model);
+  expect_failure(run({"convert", model.string(), store.string()}), "there is no such folder");
+  EXPECT_EQ(files_of(store), before);
+  EXPECT_EQ(run({"verify", store.string()}).exit_code, 0);
+}
+
+TEST_F(Convert, ExplainsWhatItBuildsAndReportsTheErrors) {
+  const fs::path store = convert(checkpoint("v3-tiny"));
+  const fs::path policy = write("policy.json", R"({"format_version": 1, "model": {"layers": {"0": {"mlp": "bfloat4_b"}}}})");
+  const std::string report = (folder() / "report.json").string();
+  const Result result =
+      run({"convert", checkpoint("v3-tiny").string(), store.string(), "--dtype-policy", policy.string(), "--explain", "--report", report});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, ::testing::HasSubstr("layers/0/mlp/w1.input_tensor_b.tensorbin: dtype bfloat8_b -> bfloat4_b\n"));
+  EXPECT_THAT(result.out, ::testing::HasSubstr("worst tensors"));
+  const Tree document = parse_json(read_text_file(report), report);
+  const auto& tensors = document.find("tensors")->as_array("tensors");
+  EXPECT_EQ(tensors.size(), count_tensors(store));
+  // The worst are those of 4 bits, and what is stored as it was has no error.
+  EXPECT_EQ(tensors.front().find("dtype")->as_string(""), "bfloat4_b");
+  EXPECT_GT(tensors.front().find("relative_error")->as_number(""), 0.03);
+  EXPECT_LT(tensors.front().find("relative_error")->as_number(""), 0.2);
+  EXPECT_NEAR(tensors.front().find("sqnr_db")->as_number(""), -20 * std::log10(tensors.front().find("relative_error")->as_number("")),
+              1e-9);
+  EXPECT_EQ(tensors.back().find("relative_error")->as_number(""), 0.0);
+  EXPECT_TRUE(tensors.back().find("sqnr_db")->is_null());
 }
 
 TEST_F(Convert, TwoProcessesAtOnceConvertOnce) {

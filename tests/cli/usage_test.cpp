@@ -13,7 +13,8 @@ namespace {
 using Flags = std::set<std::string>;
 
 const std::vector<std::string> kVerbs = {
-    "convert", "configure", "run", "logits", "score", "tokenize", "template", "inspect", "explain", "replay", "generate-checkpoint"};
+    "convert", "configure",           "run",   "logits", "score", "tokenize", "template", "inspect", "explain",
+    "replay",  "generate-checkpoint", "verify"};
 
 class Usage : public ProgramTest {};
 

@@ -22,9 +22,9 @@ void check_blocks(const HfTensor& tensor) {
   const std::int64_t rows = tensor.shape[0];
   const std::int64_t cols = tensor.shape[1];
   const std::vector<float> scales(static_cast<std::size_t>(ceil_div(rows, kBlock) * ceil_div(cols, kBlock)), 0.5F);
-  const auto values =
-      dequantise({.codes = tensor.bytes, .rows = rows, .cols = cols, .block_rows = kBlock, .block_cols = kBlock, .scales = scales});
-  if (values.size() != tensor.bytes.size()) std::abort();
+  std::vector<float> values(tensor.bytes.size());
+  dequantise({.codes = tensor.bytes, .num_rows = rows, .cols = cols, .block_rows = kBlock, .block_cols = kBlock, .scales = scales}, 0, cols,
+             values);
 }
 
 void check_tensor(const HfTensor& tensor) {

@@ -42,22 +42,19 @@ WeightConfig Mla::convert_weights(const HfConfig& hf, const StateDictView& state
   const std::int64_t rank = hf.kv_lora_rank;
   WeightConfig config;
   convert_queries(hf, state_dict, output, mesh, config);
-  config.set("wkv_a", convert_linear(state_dict, "kv_a_proj_with_mqa",
-                                     {.out = rank + hf.qk_rope_head_dim,
-                                      .in = hf.hidden_size,
-                                      .split = split_inputs(),
-                                      .has_bias = hf.attention_bias},
-                                     output.sub("wkv_a")));
+  config.set("wkv_a", convert_linear(
+                          state_dict, "kv_a_proj_with_mqa",
+                          {.out = rank + hf.qk_rope_head_dim, .in = hf.hidden_size, .split = split_inputs(), .has_bias = hf.attention_bias},
+                          output.sub("wkv_a")));
   config.set("kv_norm", RmsNorm::convert_weights({rank}, state_dict.sub("kv_a_layernorm"), output.sub("kv_norm"), mesh));
   const WeightRows kv_b = state_dict.rows("kv_b_proj.weight", {heads * (hf.qk_nope_head_dim + hf.v_head_dim), rank});
   config.set("wkv_b1", convert_head_rows(hf, kv_b, 0, hf.qk_nope_head_dim, output.sub("wkv_b1")));
   config.set("wkv_b2", convert_head_rows(hf, kv_b, hf.qk_nope_head_dim, hf.v_head_dim, output.sub("wkv_b2")));
-  config.set("wo", convert_linear(state_dict, "o_proj",
-                                  {.out = hf.hidden_size,
-                                   .in = heads * hf.v_head_dim,
-                                   .split = split_inputs(hf.v_head_dim),
-                                   .has_bias = hf.attention_bias},
-                                  output.sub("wo")));
+  config.set("wo",
+             convert_linear(
+                 state_dict, "o_proj",
+                 {.out = hf.hidden_size, .in = heads * hf.v_head_dim, .split = split_inputs(hf.v_head_dim), .has_bias = hf.attention_bias},
+                 output.sub("wo")));
   return config;
 }
 

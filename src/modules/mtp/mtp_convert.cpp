@@ -13,10 +13,9 @@ WeightConfig Mtp::convert_weights(const HfConfig& hf, const StateDictView& state
   config.set("enorm", RmsNorm::convert_weights(norm, state_dict.sub("enorm"), output.sub("enorm"), mesh));
   config.set("hnorm", RmsNorm::convert_weights(norm, state_dict.sub("hnorm"), output.sub("hnorm"), mesh));
   config.set("eh_proj",
-             convert_linear(
-                 state_dict, "eh_proj",
-                 {.out = hf.hidden_size, .in = 2 * hf.hidden_size, .split = split_outputs(), .role = WeightRole::precise},
-                 output.sub("eh_proj")));
+             convert_linear(state_dict, "eh_proj",
+                            {.out = hf.hidden_size, .in = 2 * hf.hidden_size, .split = split_outputs(), .role = WeightRole::precise},
+                            output.sub("eh_proj")));
   config.set("block", DecoderBlock::convert_weights(hf, hf.is_moe_layer(hf.num_hidden_layers), state_dict, output.sub("block"), mesh));
   const StateDictView head = state_dict.sub("shared_head");
   config.set("norm", RmsNorm::convert_weights(norm, head.sub("norm"), output.sub("norm"), mesh));

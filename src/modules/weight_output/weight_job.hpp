@@ -46,10 +46,10 @@ struct WeightJob {
 
 /// Equal pieces of a tensor. Piece p covers [p * shape[dim], (p + 1) * shape[dim]) of the split dimension; what lies beyond the tensor is zero.
 struct WeightPieces {
-  Shape shape = {};                                ///< of one piece, padded
-  std::vector<std::int64_t> pieces = {};           ///< that the file holds
-  std::vector<std::int64_t> ranks = {};            ///< that the file serves
-  std::vector<std::size_t> buffer_of_rank = {};    ///< index into `pieces` for each of `ranks`
+  Shape shape = {};                              ///< of one piece, padded
+  std::vector<std::int64_t> pieces = {};         ///< that the file holds
+  std::vector<std::int64_t> ranks = {};          ///< that the file serves
+  std::vector<std::size_t> buffer_of_rank = {};  ///< index into `pieces` for each of `ranks`
 };
 WeightPieces pieces_of(const WeightJob& job);
 
@@ -82,7 +82,7 @@ std::int64_t chunk_values(const WeightJob& job, const WeightPieces& pieces, std:
 
 /// Memory of one thread, kept from chunk to chunk.
 struct ChunkBuffers {
-  std::vector<float> values = {};      ///< [num_rows, cols of the piece]
+  std::vector<float> values = {};       ///< [num_rows, cols of the piece]
   std::vector<std::byte> encoded = {};  ///< as in the file
 };
 /// Reads and encodes one chunk. \throws Error naming tensor and element: unreadable source, NaN or infinity

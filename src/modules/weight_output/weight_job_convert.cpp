@@ -5,6 +5,7 @@
 #include "base/error.hpp"
 #include "hf/dequantise.hpp"
 #include "modules/weight_output/weight_job.hpp"
+#include "tensor/read_rows.hpp"
 #include "tensor/tile_layout.hpp"
 
 namespace meshseek {
@@ -36,7 +37,8 @@ std::int64_t piece_of_rank(const WeightJob& job, std::int64_t rank) {
 }
 
 /// Reads rows of the whole tensor, wherever the source has them.
-void read_rows(const WeightRows& source, std::int64_t first_row, std::int64_t num_rows, std::int64_t first_col, std::int64_t num_cols, float* out) {
+void read_rows(const WeightRows& source, std::int64_t first_row, std::int64_t num_rows, std::int64_t first_col, std::int64_t num_cols,
+               float* out) {
   std::int64_t begin = 0;  // of the current source rows, among all
   for (const SourceRows& rows : source.rows) {
     const std::int64_t from = std::max(first_row, begin);
@@ -49,6 +51,22 @@ void read_rows(const WeightRows& source, std::int64_t first_row, std::int64_t nu
     begin += rows.num_rows;
     if (begin >= first_row + num_rows) return;
   }
+}
+
+/// Whether the columns of a piece begin within a block that shares an exponent, as with heads of 28 values.
+bool cuts_blocks(const WeightJob& job, const WeightPieces& pieces) {
+  return is_block_float(job.dtype) && job.split.over != WeightSplit::Over::none && !job.shape.empty() &&
+         pieces.shape.back() != job.shape.back() && pieces.shape.back() % kFaceSize != 0;
+}
+
+/// Reads rows as an uncut store holds them: cut or not, the blocks of the whole tensor decide what is lost.
+void read_quantised_rows(const WeightJob& job, std::int64_t first_row, std::int64_t num_rows, std::int64_t first_col, std::int64_t num_cols,
+                         float* out) {
+  const Shape shape = {num_rows, job.shape.back()};
+  std::vector<float> values(static_cast<std::size_t>(volume(shape)));
+  read_rows(job.source, first_row, num_rows, 0, shape[1], values.data());
+  const Tensor stored = make_tensor(values, shape, job.dtype, job.layout);
+  read_rows(stored, {0, num_rows, first_col, num_cols}, {out, static_cast<std::size_t>(num_rows * num_cols)}, num_cols);
 }
 
 void check_finite(const WeightJob& job, const ChunkBuffers& buffers) {
@@ -123,7 +141,8 @@ TensorFilePlan plan_file(const WeightJob& job, const WeightPieces& pieces) {
   if (job.mesh.num_devices() > 1) {
     const bool over_devices = job.split.over == WeightSplit::Over::devices;
     header.distribution_shape = over_devices ? std::vector{rows * cols} : std::vector{rows, cols};
-    header.placements = over_devices ? std::vector{shard} : std::vector{Placement{}, job.split.over == WeightSplit::Over::cols ? shard : Placement{}};
+    header.placements =
+        over_devices ? std::vector{shard} : std::vector{Placement{}, job.split.over == WeightSplit::Over::cols ? shard : Placement{}};
   }
   return plan_tensor_file(job.path, std::move(header), pieces.pieces.size(), pieces.buffer_of_rank);
 }
@@ -161,7 +180,12 @@ void encode_chunk(const WeightJob& job, const WeightPieces& pieces, const Weight
   const std::int64_t num_cols = std::clamp<std::int64_t>(whole.cols - origin.col, 0, piece.cols);
   buffers.values.assign(static_cast<std::size_t>(chunk.num_rows * piece.cols), 0.0F);
   if (num_rows > 0 && num_cols > 0) {
-    read_rows(job.source, matrix * whole.rows + first_row, num_rows, origin.col, num_cols, buffers.values.data());
+    const std::int64_t source_row = matrix * whole.rows + first_row;
+    if (cuts_blocks(job, pieces)) {
+      read_quantised_rows(job, source_row, num_rows, origin.col, num_cols, buffers.values.data());
+    } else {
+      read_rows(job.source, source_row, num_rows, origin.col, num_cols, buffers.values.data());
+    }
     // The rows lie close together: those of a piece that is padded on the right are moved apart, the last one first.
     for (std::int64_t row = num_rows - 1; row > 0 && num_cols < piece.cols; --row) {
       float* const values = buffers.values.data();

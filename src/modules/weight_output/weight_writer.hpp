@@ -14,7 +14,7 @@ namespace meshseek {
 
 /// How far the stored values are from the source's.
 struct EncodingError {
-  double sum_squares = 0.0;         ///< of the source
+  double sum_squares = 0.0;  ///< of the source
   double sum_squared_error = 0.0;
   double max_error = 0.0;
   std::int64_t num_values = 0;

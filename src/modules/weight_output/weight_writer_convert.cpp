@@ -1,5 +1,3 @@
-#include "modules/weight_output/weight_writer.hpp"
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,6 +13,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/sha256.hpp"
+#include "modules/weight_output/weight_writer.hpp"
 #include "tensor/tensor.hpp"
 
 namespace meshseek {
@@ -43,7 +42,12 @@ void add_error(EncodingError& error, const WeightJob& job, const Shape& shape, c
 class FileInProgress {
  public:
   FileInProgress(std::size_t job_idx, const WeightJob& job, const Path& folder, std::int64_t max_values, const std::atomic<bool>& stopped)
-      : job_idx_(job_idx), job_(job), pieces_(pieces_of(job)), plan_(plan_file(job, pieces_)), stopped_(stopped), file_(prepare(folder / job.path)) {
+      : job_idx_(job_idx),
+        job_(job),
+        pieces_(pieces_of(job)),
+        plan_(plan_file(job, pieces_)),
+        stopped_(stopped),
+        file_(prepare(folder / job.path)) {
     chunks_ = chunks_of(job, pieces_, plan_, max_values);
     put(plan_.head);
   }
@@ -111,7 +115,8 @@ class FileInProgress {
 /// All jobs, dealt out to the threads.
 class Writer {
  public:
-  Writer(std::span<const WeightJob> jobs, const Path& folder, const WeightWriterOptions& options) : jobs_(jobs), folder_(folder), options_(options) {}
+  Writer(std::span<const WeightJob> jobs, const Path& folder, const WeightWriterOptions& options)
+      : jobs_(jobs), folder_(folder), options_(options) {}
 
   void run(ThreadTeam& team) {
     const std::size_t num_threads = plan_memory(team.size());
