@@ -28,4 +28,7 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
+/// Reads mapped memory in from the disk now instead of on first use. Costs nothing where it is in already; failures only make first use slower.
+void prefault(std::span<const std::byte> mapped);
+
 }  // namespace meshseek

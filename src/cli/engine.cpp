@@ -78,9 +78,12 @@ LoadedModel load_model(const ModelSource& source, ConfigFlags flags, std::size_t
   const Tree prefill = model_config(source, flags, Mode::prefill, weight_config);
   const Tree decode = model_config(source, flags, Mode::decode, weight_config);
   const auto start = std::chrono::steady_clock::now();
-  auto runner = std::make_unique<Runner>(
-      store, prefill, decode,
-      RunnerOptions{.num_threads = num_threads, .max_tokens = capacity, .on_progress = load_progress(), .strict = flags.strict});
+  auto runner = std::make_unique<Runner>(store, prefill, decode,
+                                         RunnerOptions{.num_threads = num_threads,
+                                                       .max_tokens = capacity,
+                                                       .on_progress = load_progress(),
+                                                       .prefault = flags.prefault,
+                                                       .strict = flags.strict});
   const double load_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (!runner->note().empty()) print_note(runner->note());
   if (log != OperatorLog::none) runner->device().set_observer(make_observer(log));

@@ -29,6 +29,7 @@ struct ConfigFlags {
   std::vector<std::string> overlays = {};
   std::vector<std::string> sets = {};
   bool strict = false;          ///< a config that was made for another number of cores is an error
+  bool prefault = false;        ///< weights are read from the disk while they are loaded
   std::size_t num_threads = 0;  ///< cores of the device that standard configs are made for; 0: as probed
 };
 

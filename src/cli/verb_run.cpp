@@ -154,6 +154,7 @@ void add_run(CLI::App& app, Action& action) {
   add_sampling_flags(*verb, *flags);
   add_config_flags(*verb, flags->config);
   add_strict_flag(*verb, flags->config);
+  verb->add_flag("--prefault", flags->config.prefault, "read all weights from the disk before the first token");
   add_conversion_flags(*verb, flags->source);
   add_threads_flag(*verb, "--threads", flags->num_threads);
   add_capture_flag(*verb, flags->capture);

@@ -57,7 +57,7 @@ Runner::Runner(const Path& store, const Tree& prefill_config, const Tree& decode
   note_ = core_note(prefill_config, "prefill", *device_);
   if (note_.empty()) note_ = core_note(decode_config, "decode", *device_);
   if (options.strict && !note_.empty()) throw ConfigError(note_);
-  WeightLoader loader(store, info.mesh);
+  WeightLoader loader(store, info.mesh, options.prefault);
   const RunConfigOptions merge = {.layer_counts = layer_counts(hf_), .team = &device_->team(), .on_progress = options.on_progress};
   prefill_ = create_run_config<Model::Config>(model_part(prefill_config, info.mesh, "prefill"), info.weight_config, "model", loader, merge);
   decode_ = create_run_config<Model::Config>(model_part(decode_config, info.mesh, "decode"), info.weight_config, "model", loader, merge);

@@ -36,6 +36,7 @@ struct RunnerOptions {
   std::size_t num_threads = 0;                                ///< 0: one per usable core
   std::int64_t max_tokens = 0;                                ///< capacity of a sequence; 0: max_position_embeddings
   std::function<void(const LoadProgress&)> on_progress = {};  ///< while weights are loaded
+  bool prefault = false;                                      ///< weights are read from the disk while they are loaded, not on first use
   bool strict = false;                                        ///< a config that was made for another number of cores is an error
 };
 

@@ -119,6 +119,7 @@ void WeightLoader::open_all(const Tree& weights, ThreadTeam& team, const std::fu
     for (Job& job : std::span(jobs).subspan(begin, end - begin)) {
       try {
         job.file.emplace(store_ / *job.relative);
+        if (prefault_) job.file->prefault();
       } catch (const Error&) {
         // load() opens it again and knows the place to name.
       }

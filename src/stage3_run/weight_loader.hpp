@@ -25,7 +25,8 @@ struct LoadProgress {
 /// the loader. One thread at a time.
 class WeightLoader {
  public:
-  WeightLoader(Path store, MeshShape mesh) : store_(std::move(store)), mesh_(mesh) {}
+  /// \param prefault read all of each file from the disk when it is mapped, instead of on first use
+  WeightLoader(Path store, MeshShape mesh, bool prefault = false) : store_(std::move(store)), mesh_(mesh), prefault_(prefault) {}
 
   /// Maps the files of all entries (objects with path, shape, dtype, .., or plain paths) of a weight tree that are not mapped yet. Files that are missing or
   /// damaged are left for load() to report with their place.
@@ -45,6 +46,7 @@ class WeightLoader {
 
   Path store_;
   MeshShape mesh_;
+  bool prefault_ = false;
   std::unordered_map<std::string, TensorFile> files_;
   std::int64_t bytes_ = 0;
 };

@@ -56,6 +56,8 @@ class TensorFile {
   /// The tensor of shard `shard_idx`, sharing the bytes of the file (no copy).
   Tensor shard(std::size_t shard_idx = 0) const;
   std::uint64_t data_offset() const { return data_begin_; }  ///< of the data region in the file
+  /// Reads the whole file into memory now; see meshseek::prefault().
+  void prefault() const { meshseek::prefault(bytes_); }
   std::uint64_t file_bytes() const { return bytes_.size(); }
   const Path& path() const { return path_; }
 

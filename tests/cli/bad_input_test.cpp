@@ -1,7 +1,6 @@
 // Whatever is wrong with the input: exit code 1, one line, and the line says what.
-#include <gmock/gmock.h>
-
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 
 #include "tests/cli/program.hpp"
 
