@@ -14,7 +14,7 @@ using Flags = std::set<std::string>;
 
 const std::vector<std::string> kVerbs = {
     "convert", "configure",           "run",   "logits", "score", "tokenize", "template", "inspect", "explain",
-    "replay",  "generate-checkpoint", "verify"};
+    "replay",  "generate-checkpoint", "verify", "bench"};
 
 class Usage : public ProgramTest {};
 
