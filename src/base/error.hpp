@@ -2,13 +2,18 @@
 #pragma once
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace meshseek {
+
+/// `message` as one line, whatever parts of files and names went into it: control characters become blanks, and of more than 1,900 bytes the
+/// middle is left out.
+std::string one_line(std::string message);
 
 /// The work failed: a bad file, a broken contract, a failed check. The program exits with 1.
 class Error : public std::runtime_error {
  public:
-  using std::runtime_error::runtime_error;
+  explicit Error(std::string message) : std::runtime_error(one_line(std::move(message))) {}
 };
 
 /// Tensor shapes or element types that do not fit together.

@@ -76,20 +76,27 @@ double copy_rate(ThreadTeam& team, std::vector<std::vector<std::byte>>& buffers)
   return static_cast<double>(team.size() * kRounds * kCopyBytes) / seconds_since(start);
 }
 
-double write_rate(const Path& file, std::int64_t bytes) {
+/// Files like those of a conversion, written as a conversion writes them.
+double write_rate(const std::vector<WeightJob>& jobs, const Path& folder) {
   std::vector<std::byte> piece(std::size_t{4} << 20);
-  for (std::size_t idx = 0; idx < piece.size(); ++idx) piece[idx] = static_cast<std::byte>(idx * 2654435761U >> 13);
+  std::mt19937_64 random(2);
+  for (std::byte& byte : piece) byte = static_cast<std::byte>(random());
+  std::int64_t bytes = 0;
   const auto start = Clock::now();
-  {
-    AtomicFile out(file);
-    for (std::int64_t offset = 0; offset < bytes; offset += static_cast<std::int64_t>(piece.size())) {
-      check_interrupted();
-      out.write_at(static_cast<std::size_t>(offset), piece);
+  for (const WeightJob& job : jobs) {
+    check_interrupted();
+    AtomicFile out(folder / job.path);
+    const auto size = static_cast<std::size_t>(storage_bytes(job.shape, job.dtype, Layout::tile));
+    for (std::size_t offset = 0; offset < size; offset += piece.size()) {
+      out.write_at(offset, std::span(piece).first(std::min(piece.size(), size - offset)));
     }
-    out.publish();
+    out.start_flush();
+    out.publish(false);
+    bytes += static_cast<std::int64_t>(size);
   }
+  for (const WeightJob& job : jobs) flush_to_disk(folder / job.path);
   const double seconds = seconds_since(start);
-  std::filesystem::remove(file);
+  for (const WeightJob& job : jobs) std::filesystem::remove(folder / job.path);
   return static_cast<double>(bytes) / seconds;
 }
 
@@ -135,12 +142,12 @@ BenchConvertResult bench_convert(const BenchConvertOptions& options, ThreadTeam&
   std::vector<std::vector<std::byte>> buffers(2 * team.size(), std::vector<std::byte>(kCopyBytes, std::byte{1}));
   // One small round of each warms up caches, pages and the disk.
   copy_rate(team, buffers);
-  write_rate(scratch.path() / "written", std::int64_t{64} << 20);
+  write_rate({jobs.front()}, scratch.path());
   convert_rate({jobs.front()}, scratch.path(), team);
   BenchConvertResult result;
   for (int rep = 0; rep < options.num_reps; ++rep) {
     result.memcpy_rate.push_back(copy_rate(team, buffers));
-    result.write_rate.push_back(write_rate(scratch.path() / "written", options.bytes));
+    result.write_rate.push_back(write_rate(jobs, scratch.path()));
     result.convert_rate.push_back(convert_rate(jobs, scratch.path(), team));
   }
   return result;

@@ -55,13 +55,7 @@ void print_note(std::string_view line) { static_cast<void>(write_all(STDERR_FILE
 
 void rewrite_note(std::string_view line) { static_cast<void>(write_all(STDERR_FILENO, "\r\033[K" + std::string(line))); }
 
-void print_error(std::string_view message) {
-  std::string line = "meshseek: " + std::string(message);
-  for (char& c : line) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = ' ';
-  }
-  print_note(line);
-}
+void print_error(std::string_view message) { print_note(one_line("meshseek: " + std::string(message))); }
 
 bool stdin_is_terminal() { return ::isatty(STDIN_FILENO) == 1; }
 bool stderr_is_terminal() { return ::isatty(STDERR_FILENO) == 1; }

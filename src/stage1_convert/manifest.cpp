@@ -9,6 +9,7 @@
 #include "base/file.hpp"
 #include "base/random_access_file.hpp"
 #include "base/sha256.hpp"
+#include "config/names.hpp"
 #include "config/serialise.hpp"
 
 namespace meshseek {
@@ -16,6 +17,7 @@ namespace {
 
 constexpr std::int64_t kManifestFormat = 1;
 constexpr std::size_t kMaxManifestBytes = std::size_t{1} << 30;
+constexpr std::int64_t kMaxFileBytes = std::int64_t{1} << 50;
 constexpr std::size_t kSha256Digits = 64;
 
 const Tree& member(const Tree& document, const char* key, const std::string& where) {
@@ -27,22 +29,26 @@ const Tree& member(const Tree& document, const char* key, const std::string& whe
 void check_digest(const std::string& digest, const std::string& where) {
   const bool is_hex = digest.find_first_not_of("0123456789abcdef") == std::string::npos;
   if (digest.size() == kSha256Digits && is_hex) return;
-  throw ConfigError(fmt::format("[{}] \"{}\" is no SHA-256; expected 64 hexadecimal digits; convert again with --force", where, digest));
+  throw ConfigError(
+      fmt::format("[{}] {} is no SHA-256; expected 64 hexadecimal digits; convert again with --force", where, meshseek::quoted(digest)));
 }
 
 void check_path(const std::string& path, const std::string& where) {
   const Path relative(path);
   bool leaves = relative.empty() || relative.is_absolute();
   for (const Path& part : relative) leaves = leaves || part == "..";
-  if (leaves) throw ConfigError(fmt::format("[{}] the path \"{}\" leaves the store; expected one below it", where, path));
+  if (leaves) throw ConfigError(fmt::format("[{}] the path {} leaves the store; expected one below it", where, meshseek::quoted(path)));
 }
 
 ManifestEntry parse_entry(const Tree& tree, const std::string& where) {
   ManifestEntry entry = from_tree<ManifestEntry>(tree, where);
   check_digest(entry.sha256, where + ".sha256");
+  if (entry.bytes < 0 || entry.bytes > kMaxFileBytes) {
+    throw ConfigError(
+        fmt::format("[{}.bytes] {} is no size; expected 0 to {}; convert again with --force", where, entry.bytes, kMaxFileBytes));
+  }
   const auto blocks = parse_block_sums(entry.blocks);
   const std::int64_t num_blocks = ceil_div(entry.bytes, static_cast<std::int64_t>(BlockSums::kBlockBytes));
-  if (entry.bytes < 0) throw ConfigError(fmt::format("[{}.bytes] {} is no size; convert again with --force", where, entry.bytes));
   if (!blocks || static_cast<std::int64_t>(blocks->size()) != num_blocks) {
     throw ConfigError(
         fmt::format("[{}.blocks] is no list of {} block sums of 20 hexadecimal digits; convert again with --force", where, num_blocks));
