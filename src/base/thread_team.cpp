@@ -5,6 +5,10 @@
 #include <algorithm>
 #include <utility>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 namespace meshseek {
 namespace {
 
@@ -15,63 +19,82 @@ std::size_t usable_cores() {
   return std::max(1U, std::thread::hardware_concurrency());
 }
 
+/// Tells the core that this is a waiting loop.
+void pause() {
+#if defined(__x86_64__)
+  _mm_pause();
+#endif
+}
+
+/// About 100 microseconds: longer than what lies between two operators, shorter than a time slice.
+constexpr int kSpins = 4000;
+constexpr int kYields = 100;
+
 }  // namespace
 
 ThreadTeam::ThreadTeam(std::size_t num_threads) {
-  const std::size_t size = num_threads == 0 ? usable_cores() : num_threads;
+  const std::size_t num_cores = usable_cores();
+  const std::size_t size = num_threads == 0 ? num_cores : num_threads;
+  num_spins_ = size <= num_cores ? kSpins : 0;
   for (std::size_t member_idx = 1; member_idx < size; ++member_idx) {
-    workers_.emplace_back([this, member_idx](std::stop_token stop) { work(std::move(stop), member_idx); });
+    workers_.emplace_back([this, member_idx] { work(member_idx); });
   }
 }
 
 ThreadTeam::~ThreadTeam() {
-  for (std::jthread& worker : workers_) worker.request_stop();
+  stops_.store(true, std::memory_order_relaxed);
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
+}
+
+std::uint32_t ThreadTeam::wait_while(const std::atomic<std::uint32_t>& value, std::uint32_t seen) const {
+  for (int spin = 0; spin < num_spins_ + kYields; ++spin) {
+    const std::uint32_t now = value.load(std::memory_order_acquire);
+    if (now != seen) return now;
+    if (spin < num_spins_) {
+      pause();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+  value.wait(seen, std::memory_order_acquire);
+  return value.load(std::memory_order_acquire);
 }
 
 void ThreadTeam::run_piece(std::size_t member_idx) {
   const std::size_t begin = count_ * member_idx / num_pieces_;
   const std::size_t end = count_ * (member_idx + 1) / num_pieces_;
   try {
-    if (begin < end) (*body_)(begin, end);
+    if (begin < end) loop_.call(loop_.object, begin, end);
   } catch (...) {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(error_mutex_);
     if (!first_error_) first_error_ = std::current_exception();
   }
 }
 
-void ThreadTeam::work(std::stop_token stop, std::size_t member_idx) {
-  std::size_t seen = 0;
+void ThreadTeam::work(std::size_t member_idx) {
+  std::uint32_t seen = 0;
   while (true) {
-    {
-      std::unique_lock lock(mutex_);
-      if (!start_.wait(lock, stop, [&] { return generation_ != seen; })) return;
-      seen = generation_;
-    }
+    seen = wait_while(generation_, seen);
+    if (stops_.load(std::memory_order_relaxed)) return;
     if (member_idx < num_pieces_) run_piece(member_idx);
-    {
-      const std::lock_guard lock(mutex_);
-      if (--num_running_ == 0) done_.notify_one();
-    }
+    if (num_running_.fetch_sub(1, std::memory_order_acq_rel) == 1) num_running_.notify_one();
   }
 }
 
-void ThreadTeam::parallel_for(std::size_t count, std::size_t grain, const std::function<void(std::size_t, std::size_t)>& body) {
+void ThreadTeam::run(std::size_t count, std::size_t grain, Loop loop) {
   if (count == 0) return;
   const std::size_t num_pieces = std::min(size(), std::max<std::size_t>(1, count / std::max<std::size_t>(1, grain)));
-  if (num_pieces == 1) return body(0, count);
-  {
-    const std::lock_guard lock(mutex_);
-    count_ = count;
-    num_pieces_ = num_pieces;
-    body_ = &body;
-    first_error_ = nullptr;
-    num_running_ = workers_.size();
-    ++generation_;
-  }
-  start_.notify_all();
+  if (num_pieces == 1) return loop.call(loop.object, 0, count);
+  count_ = count;
+  num_pieces_ = num_pieces;
+  loop_ = loop;
+  num_running_.store(static_cast<std::uint32_t>(workers_.size()), std::memory_order_relaxed);
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
   run_piece(0);
-  std::unique_lock lock(mutex_);
-  done_.wait(lock, [&] { return num_running_ == 0; });
+  std::uint32_t running = num_running_.load(std::memory_order_acquire);
+  while (running != 0) running = wait_while(num_running_, running);
   if (first_error_) std::rethrow_exception(std::exchange(first_error_, nullptr));
 }
 

@@ -1,15 +1,19 @@
 /// A persistent team of threads that runs one loop at a time.
 #pragma once
-#include <condition_variable>
+#include <atomic>
 #include <cstddef>
-#include <functional>
+#include <cstdint>
+#include <exception>
+#include <memory>
 #include <mutex>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 namespace meshseek {
 
-/// Workers are created once and joined by the destructor. The calling thread takes part as member 0.
+/// Workers are created once and joined by the destructor. The calling thread takes part as member 0. Between two loops the workers spin for a
+/// moment, so that loops that follow each other begin within a microsecond; then they sleep. A team of more threads than cores yields instead.
 class ThreadTeam {
  public:
   /// \param num_threads total members including the caller; 0 means one per core that this process may use.
@@ -21,23 +25,36 @@ class ThreadTeam {
   std::size_t size() const { return workers_.size() + 1; }
 
   /// Calls body(begin, end) over disjoint pieces of [0, count) on all members and waits. Pieces never depend on timing.
-  /// `grain` is the smallest piece worth a thread. The first exception thrown by a body is rethrown here.
+  /// `grain` is the smallest piece worth a thread. The first exception thrown by a body is rethrown here. Allocates nothing.
   /// Not reentrant: body must not call parallel_for of the same team.
-  void parallel_for(std::size_t count, std::size_t grain, const std::function<void(std::size_t, std::size_t)>& body);
+  template <class Body>
+  void parallel_for(std::size_t count, std::size_t grain, const Body& body) {
+    run(count, grain,
+        {&body, [](const void* object, std::size_t begin, std::size_t end) { (*static_cast<const Body*>(object))(begin, end); }});
+  }
 
  private:
-  void work(std::stop_token stop, std::size_t member_idx);
-  void run_piece(std::size_t member_idx);
+  /// A borrowed callable.
+  struct Loop {
+    const void* object = nullptr;
+    void (*call)(const void* object, std::size_t begin, std::size_t end) = nullptr;
+  };
 
-  std::mutex mutex_;
-  std::condition_variable_any start_;
-  std::condition_variable done_;
-  std::size_t generation_ = 0;
-  std::size_t num_running_ = 0;
+  void run(std::size_t count, std::size_t grain, Loop loop);
+  void work(std::size_t member_idx);
+  void run_piece(std::size_t member_idx);
+  /// Spins, then sleeps, until `value` is another one than `seen`. \return the other one
+  std::uint32_t wait_while(const std::atomic<std::uint32_t>& value, std::uint32_t seen) const;
+
+  std::atomic<std::uint32_t> generation_ = 0;   ///< counts the loops; what a loop is, is written before it and read after it
+  std::atomic<std::uint32_t> num_running_ = 0;  ///< workers that have not finished the loop
+  std::atomic<bool> stops_ = false;
   std::size_t count_ = 0;
   std::size_t num_pieces_ = 0;
-  const std::function<void(std::size_t, std::size_t)>* body_ = nullptr;
+  Loop loop_ = {};
+  std::mutex error_mutex_;
   std::exception_ptr first_error_;
+  int num_spins_ = 0;
   std::vector<std::jthread> workers_;  ///< last: joined before what they use is destroyed
 };
 

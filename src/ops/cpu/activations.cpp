@@ -48,6 +48,7 @@ Activations::Activations(const Tensor& x, std::int64_t cols, MathFidelity fideli
       }
     }
   });
+  bytes_.assign(codes_.begin(), codes_.end());
 }
 
 }  // namespace meshseek::cpu

@@ -18,6 +18,8 @@ class Activations {
 
   const float* floats(std::int64_t row) const { return floats_.data() + row * padded_cols_; }
   const std::int16_t* codes(std::int64_t row) const { return codes_.data() + row * padded_cols_; }
+  /// The codes once more, for the kernels of gemv.hpp; there are some only where few rows are in work.
+  const std::int8_t* bytes(std::int64_t row) const { return bytes_.data() + row * padded_cols_; }
   const float* scales(std::int64_t row) const { return scales_.data() + row * (padded_cols_ / 16); }
   std::int64_t padded_cols() const { return padded_cols_; }
   std::int64_t num_rows() const { return num_rows_; }
@@ -27,6 +29,7 @@ class Activations {
   std::int64_t num_rows_;
   std::vector<float> floats_;
   std::vector<std::int16_t> codes_;
+  std::vector<std::int8_t> bytes_;
   std::vector<float> scales_;
 };
 

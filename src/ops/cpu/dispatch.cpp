@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "base/error.hpp"
+#include "ops/cpu/gemv_tables.hpp"
 #include "ops/cpu/kernels_tables.hpp"
 
 namespace meshseek::cpu {
@@ -33,6 +34,18 @@ const Kernels& choose_kernels(const char* forced_isa) {
 
 const Kernels& kernels() {
   static const Kernels& table = choose_kernels(std::getenv("MESHSEEK_FORCE_ISA"));
+  return table;
+}
+
+const StreamKernels* find_stream_kernels(const char* isa) {
+  const Kernels* table = find_kernels(isa);
+  if (table == &avx2::kTable) return &avx2::kStreamTable;
+  if (table == &avx512::kTable) return &avx512::kStreamTable;
+  return nullptr;
+}
+
+const StreamKernels* stream_kernels() {
+  static const StreamKernels* const table = find_stream_kernels(kernels().isa);
   return table;
 }
 

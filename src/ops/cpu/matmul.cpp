@@ -1,11 +1,14 @@
 #include "ops/cpu/matmul.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
+#include "ops/cpu/gemv.hpp"
 #include "ops/cpu/kernels.hpp"
 #include "ops/cpu/rows.hpp"
 #include "ops/unary.hpp"
+#include "tensor/block_float.hpp"
 
 namespace meshseek::cpu {
 namespace {
@@ -106,11 +109,26 @@ class Slab {
   std::vector<float> scales_;
 };
 
+/// So many rows of x are multiplied with tiles as they lie in the file; more are worth a decoded slab.
+constexpr std::int64_t kMostStreamedRows = 8;
+
+/// The kernel that multiplies the problem's tiles where they lie; null: there is none.
+using StreamKernel = bool (*)(const TileRun&);
+StreamKernel stream_kernel(const MatmulProblem& problem) {
+  const StreamKernels* table = stream_kernels();
+  const WeightMatrix& weight = *problem.weight;
+  if (table == nullptr || weight.layout() != Layout::tile || !is_block_float(weight.dtype())) return nullptr;
+  const bool eight = weight.dtype() == DataType::bfloat8_b;
+  if (!problem.transpose_b) return eight ? table->add_rows_b8 : table->add_rows_b4;
+  if (problem.fidelity == MathFidelity::LoFi) return eight ? table->dot_int8_b8 : table->dot_int8_b4;
+  return eight ? table->dot_b8 : table->dot_b4;
+}
+
 /// One core at work: its slab and the sums of the outputs in work.
 class Core {
  public:
   Core(const MatmulProblem& problem, const MatmulPlan& plan, const RowWriter& writer)
-      : problem_(problem), plan_(plan), writer_(writer), slab_(problem, plan) {}
+      : problem_(problem), plan_(plan), writer_(writer), stream_(stream_kernel(problem)) {}
 
   void run(const Task& task) {
     for (std::int64_t col = task.cols.begin; col < task.cols.end; col += plan_.col_block) {
@@ -123,8 +141,10 @@ class Core {
     const std::int64_t num_inputs = problem_.num_inputs();
     const std::int64_t stride = plan_.col_block;
     sums_.assign(static_cast<std::size_t>(task.rows.size() * stride), 0.0F);
+    if (stream(task, outputs)) return finish(task, outputs);
+    if (!slab_) slab_.emplace(problem_, plan_);
     for (std::int64_t k = 0; k < num_inputs; k += plan_.k_block) {
-      slab_.decode(task.matrix_idx, outputs, {k, std::min(k + plan_.k_block, num_inputs)});
+      slab_->decode(task.matrix_idx, outputs, {k, std::min(k + plan_.k_block, num_inputs)});
       for (std::int64_t row = task.rows.begin; row < task.rows.end; row += plan_.row_block) {
         multiply(task, {row, std::min(row + plan_.row_block, task.rows.end)}, k == 0);
       }
@@ -132,14 +152,79 @@ class Core {
     finish(task, outputs);
   }
 
+  /// Few rows: the tiles are read where they lie, with the same sums as a slab gives. False when they must be decoded; the sums are then worth nothing.
+  bool stream(const Task& task, Range outputs) {
+    if (stream_ == nullptr || task.rows.size() > kMostStreamedRows) return false;
+    if (!problem_.transpose_b) return plan_.k_block >= problem_.num_inputs() && stream_rows(task, outputs);
+    for (std::int64_t output = outputs.begin; output < outputs.end; output += kTileSize) {
+      for (std::int64_t k = 0; k < problem_.num_inputs(); k += plan_.k_block) {
+        for (std::int64_t row = task.rows.begin; row < task.rows.end; row += kMaxStreamRows) {
+          const Range rows = {row, std::min(row + kMaxStreamRows, task.rows.end)};
+          if (!stream_dots(task, rows, output, {k, std::min(k + plan_.k_block, problem_.num_inputs())}, outputs.begin)) return false;
+        }
+      }
+    }
+    return true;
+  }
+
+  /// 32 outputs of weights [out, in].
+  bool stream_dots(const Task& task, Range rows, std::int64_t output, Range k, std::int64_t first_output) {
+    TileRun run = tile_run(task, rows, k.begin);
+    run.tiles = tile(task.matrix_idx, output, k.begin);
+    run.num_tiles = ceil_div(k.size(), kTileSize);
+    float* sums = sums_.data() + (rows.begin - task.rows.begin) * plan_.col_block + output - first_output;
+    run.out = sums;
+    if (k.begin == 0) return stream_(run);
+    products_.resize(static_cast<std::size_t>(kMaxStreamRows * plan_.col_block));
+    run.out = products_.data();
+    if (!stream_(run)) return false;
+    for (std::int64_t row = 0; row < rows.size(); ++row) {
+      for (std::int64_t idx = 0; idx < kTileSize; ++idx) sums[row * plan_.col_block + idx] += run.out[row * run.out_stride + idx];
+    }
+    return true;
+  }
+
+  /// All outputs of weights [in, out], one row of tiles after the other.
+  bool stream_rows(const Task& task, Range outputs) {
+    for (std::int64_t row = task.rows.begin; row < task.rows.end; row += kMaxStreamRows) {
+      const Range rows = {row, std::min(row + kMaxStreamRows, task.rows.end)};
+      for (std::int64_t k = 0; k < problem_.num_inputs(); k += kTileSize) {
+        TileRun run = tile_run(task, rows, k);
+        run.tiles = tile(task.matrix_idx, k, outputs.begin);
+        run.num_tiles = ceil_div(outputs.size(), kTileSize);
+        run.out = sums_.data() + (row - task.rows.begin) * plan_.col_block;
+        if (!stream_(run)) return false;
+      }
+    }
+    return true;
+  }
+
+  const std::uint8_t* tile(std::int64_t matrix_idx, std::int64_t row, std::int64_t col) const {
+    const WeightMatrix& weight = *problem_.weight;
+    return reinterpret_cast<const std::uint8_t*>(weight.tile_row(matrix_idx, row)) + col / kTileSize * tile_bytes(weight.dtype());
+  }
+
+  /// The activations of a run of tiles that begins at `k`.
+  TileRun tile_run(const Task& task, Range rows, std::int64_t k) const {
+    const RowGroup& group = problem_.groups[static_cast<std::size_t>(task.matrix_idx)];
+    const Activations& x = *problem_.x;
+    const std::int64_t first = group.first_x + rows.begin * group.step_x;
+    TileRun run = {
+        .num_x = rows.size(), .x_stride = group.step_x * x.padded_cols(), .x = x.floats(first) + k, .out_stride = plan_.col_block};
+    if (problem_.fidelity != MathFidelity::LoFi) return run;
+    run.codes = x.bytes(first) + k;
+    run.scales = x.scales(first) + k / kInt8Group;
+    return run;
+  }
+
   /// Adds the products of one slab; the first block of K needs no addition.
   void multiply(const Task& task, Range rows, bool is_first) {
     const RowGroup& group = problem_.groups[static_cast<std::size_t>(task.matrix_idx)];
     const std::int64_t first_x = group.first_x + rows.begin * group.step_x;
     float* sums = sums_.data() + (rows.begin - task.rows.begin) * plan_.col_block;
-    if (is_first) return slab_.multiply(first_x, group.step_x, rows.size(), sums, plan_.col_block);
+    if (is_first) return slab_->multiply(first_x, group.step_x, rows.size(), sums, plan_.col_block);
     products_.resize(static_cast<std::size_t>(plan_.row_block * plan_.col_block));
-    slab_.multiply(first_x, group.step_x, rows.size(), products_.data(), plan_.col_block);
+    slab_->multiply(first_x, group.step_x, rows.size(), products_.data(), plan_.col_block);
     for (std::int64_t idx = 0; idx < rows.size() * plan_.col_block; ++idx) sums[idx] += products_[static_cast<std::size_t>(idx)];
   }
 
@@ -157,9 +242,10 @@ class Core {
   const MatmulProblem& problem_;
   const MatmulPlan& plan_;
   const RowWriter& writer_;
-  Slab slab_;
-  std::vector<float> sums_;      ///< [rows of the task, col_block]
-  std::vector<float> products_;  ///< [row_block, col_block]: of a further block of K
+  StreamKernel stream_;
+  std::optional<Slab> slab_ = {};  ///< made when weights must be decoded
+  std::vector<float> sums_;        ///< [rows of the task, col_block]
+  std::vector<float> products_;    ///< [row_block, col_block]: of a further block of K
 };
 
 /// One matrix: each core has its rectangle of the result.

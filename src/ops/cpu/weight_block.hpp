@@ -20,6 +20,9 @@ class WeightMatrix {
   /// Columns rounded up to a multiple of 32: the width of decoded rows.
   std::int64_t padded_cols() const { return padded_cols_; }
   DataType dtype() const { return dtype_; }
+  Layout layout() const { return layout_; }
+  /// The first tile of the row of tiles that holds `row` (layout TILE).
+  const std::byte* tile_row(std::int64_t matrix_idx, std::int64_t row) const;
 
   /// A range of columns: `begin` is a multiple of 32, and so is `count` unless the range ends the row.
   struct Columns {
@@ -37,7 +40,6 @@ class WeightMatrix {
                          float* scales) const;
 
  private:
-  const std::byte* tile_row(std::int64_t matrix_idx, std::int64_t row) const;
   void decode_row(std::int64_t matrix_idx, std::int64_t row, Columns columns, float* out) const;
 
   const std::byte* bytes_;

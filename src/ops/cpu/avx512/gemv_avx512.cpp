@@ -1,0 +1,263 @@
+#include <immintrin.h>
+
+#include "ops/cpu/gemv_tables.hpp"
+
+// Nothing here may be inline or come from the standard library: see loops.inc.
+namespace meshseek::cpu::avx512 {
+
+constexpr std::int64_t kExponents = 64;
+/// Bytes that are asked for ahead of those in work. Measured: 1 to 4 KiB are alike, less is slower.
+constexpr std::int64_t kAhead = 2176;
+
+template <int kBits>
+constexpr std::int64_t kTileBytes = kExponents + (kBits == 7 ? 1024 : 512);
+
+/// Signs and magnitudes of four neighbouring rows of a face: 64 codes, row after row.
+struct Codes {
+  __m512i magnitude;  ///< unsigned bytes
+  __mmask64 negative;
+};
+
+template <int kBits>
+static Codes load_codes(const std::uint8_t* face, int quad) {
+  if constexpr (kBits == 7) {
+    const __m512i codes = _mm512_loadu_si512(face + quad * 64);
+    return {_mm512_and_si512(codes, _mm512_set1_epi8(0x7f)), _mm512_movepi8_mask(codes)};
+  } else {
+    const __m512i pairs = _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(face + quad * 32)));
+    // A byte 0xHL becomes the bytes 0x0L, 0x0H.
+    const __m512i codes = _mm512_or_si512(pairs, _mm512_slli_epi16(pairs, 4));
+    return {_mm512_and_si512(codes, _mm512_set1_epi8(7)), _mm512_test_epi8_mask(codes, _mm512_set1_epi8(8))};
+  }
+}
+
+static void prefetch(const std::uint8_t* from, std::int64_t bytes) {
+  for (std::int64_t offset = 0; offset < bytes; offset += 64) _mm_prefetch(reinterpret_cast<const char*>(from + offset), _MM_HINT_T0);
+}
+
+/// Sums of the four lanes of each 128-bit part: element 4 l + i of the result belongs to part l of sums[i].
+static __m512i add_lanes(const __m512i* sums) {
+  const __m512i low = _mm512_add_epi32(_mm512_unpacklo_epi32(sums[0], sums[1]), _mm512_unpackhi_epi32(sums[0], sums[1]));
+  const __m512i high = _mm512_add_epi32(_mm512_unpacklo_epi32(sums[2], sums[3]), _mm512_unpackhi_epi32(sums[2], sums[3]));
+  return _mm512_add_epi32(_mm512_unpacklo_epi64(low, high), _mm512_unpackhi_epi64(low, high));
+}
+
+/// 2^(exponent - 127 - (kBits - 1)) for 64 exponents, as exponents of float32; 0 where the slow path says zero.
+template <int kBits>
+static __m512i scale_exponents(__m512i exponents) {
+  return _mm512_subs_epu8(exponents, _mm512_set1_epi8(kBits - 1));
+}
+
+static __m512 to_scales(__m128i exponents) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu8_epi32(exponents), 23)); }
+
+template <int kFace>
+static __m128i part(__m512i bytes) {
+  return _mm512_extracti32x4_epi32(bytes, kFace);
+}
+
+/// One face: products of its 16 rows with 16 values of each x, added to `sums` (rows in the order of add_lanes()).
+template <int kBits, int X>
+static void int8_face(const TileRun& run, const std::uint8_t* face, __m512 w_scale, std::int64_t block, __m512* sums, int sums_step) {
+  Codes codes[4];
+#pragma GCC unroll 4
+  for (int quad = 0; quad < 4; ++quad) codes[quad] = load_codes<kBits>(face, quad);
+#pragma GCC unroll 4
+  for (int t = 0; t < X; ++t) {
+    const __m512i x = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(run.codes + t * run.x_stride + block * 16)));
+    __m512i exact[4];
+#pragma GCC unroll 4
+    for (int quad = 0; quad < 4; ++quad) {
+      const __m512i signed_x = _mm512_mask_sub_epi8(x, codes[quad].negative, _mm512_setzero_si512(), x);
+      // Pairs stay below 2 * 127 * 127, so that nothing saturates.
+      exact[quad] = _mm512_madd_epi16(_mm512_maddubs_epi16(codes[quad].magnitude, signed_x), _mm512_set1_epi16(1));
+    }
+    const __m512 scale = _mm512_mul_ps(_mm512_set1_ps(run.scales[t * (run.x_stride / 16) + block]), w_scale);
+    __m512& sum = sums[t * sums_step];
+    sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(add_lanes(exact)), scale, sum);
+  }
+}
+
+template <int kBits, int X>
+static bool dot_int8(const TileRun& run) {
+  constexpr std::int64_t kFaceBytes = kBits == 7 ? 256 : 128;
+  // Row 4 i + l of a face is element 4 l + i of add_lanes(), and the other way round.
+  const __m512i order = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+  __m512 sums[X][2];
+  for (int t = 0; t < X; ++t) sums[t][0] = sums[t][1] = _mm512_setzero_ps();
+  __mmask64 special = 0;
+  const std::uint8_t* tile = run.tiles;
+  for (std::int64_t idx = 0; idx < run.num_tiles; ++idx, tile += kTileBytes<kBits>) {
+    prefetch(tile + kAhead, kTileBytes<kBits>);
+    const __m512i exponents = _mm512_loadu_si512(tile);
+    special |= _mm512_cmpeq_epi8_mask(exponents, _mm512_set1_epi8(-1));
+    const __m512i scales = _mm512_shuffle_epi8(scale_exponents<kBits>(exponents), order);
+    const std::uint8_t* face = tile + kExponents;
+    int8_face<kBits, X>(run, face, to_scales(part<0>(scales)), 2 * idx, &sums[0][0], 2);
+    int8_face<kBits, X>(run, face + kFaceBytes, to_scales(part<1>(scales)), 2 * idx + 1, &sums[0][0], 2);
+    int8_face<kBits, X>(run, face + 2 * kFaceBytes, to_scales(part<2>(scales)), 2 * idx, &sums[0][1], 2);
+    int8_face<kBits, X>(run, face + 3 * kFaceBytes, to_scales(part<3>(scales)), 2 * idx + 1, &sums[0][1], 2);
+  }
+  const __m512i back = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  for (int t = 0; t < X; ++t) {
+    for (int half = 0; half < 2; ++half)
+      _mm512_storeu_ps(run.out + t * run.out_stride + 16 * half, _mm512_permutexvar_ps(back, sums[t][half]));
+  }
+  return special == 0;
+}
+
+// ---------------------------------------------------------------- float activations
+
+/// Whether magnitude times 2^n is what the exponents of a tile mean: none is 255, and values of tiny ones are all zero.
+template <int kBits>
+static bool is_regular(const std::uint8_t* tile) {
+  const __m512i exponents = _mm512_loadu_si512(tile);
+  if (_mm512_cmpeq_epi8_mask(exponents, _mm512_set1_epi8(-1)) != 0) return false;
+  __mmask64 tiny = _mm512_cmplt_epu8_mask(exponents, _mm512_set1_epi8(kBits));
+  constexpr int kBlockBytes = kBits == 7 ? 16 : 8;
+  constexpr std::uint8_t kMagnitudes = kBits == 7 ? 0x7f : 0x77;
+  for (; tiny != 0; tiny &= tiny - 1) {
+    const std::uint8_t* block = tile + kExponents + __builtin_ctzll(tiny) * kBlockBytes;
+    for (int idx = 0; idx < kBlockBytes; ++idx) {
+      if ((block[idx] & kMagnitudes) != 0) return false;
+    }
+  }
+  return true;
+}
+
+/// Four rows of a face as signed bytes.
+template <int kBits>
+static __m512i load_signed(const std::uint8_t* face, int quad) {
+  const Codes codes = load_codes<kBits>(face, quad);
+  return _mm512_mask_sub_epi8(codes.magnitude, codes.negative, _mm512_setzero_si512(), codes.magnitude);
+}
+
+template <int kRow>
+static __m512 widen_row(__m512i quad) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(part<kRow>(quad)));
+}
+
+template <int X>
+static void add_row(__m512 w, const __m512* x, __m512* sums, int sums_step) {
+#pragma GCC unroll 4
+  for (int t = 0; t < X; ++t) sums[t * sums_step] = _mm512_fmadd_ps(x[t], w, sums[t * sums_step]);
+}
+
+/// The sixteen lanes in the order of sum16() in loops.inc.
+static float add_sixteen(__m512 sum) {
+  const __m128 sums = _mm_add_ps(_mm_add_ps(_mm512_castps512_ps128(sum), _mm512_extractf32x4_ps(sum, 2)),
+                                 _mm_add_ps(_mm512_extractf32x4_ps(sum, 1), _mm512_extractf32x4_ps(sum, 3)));
+  const __m128 pairs = _mm_add_ps(sums, _mm_movehl_ps(sums, sums));
+  return _mm_cvtss_f32(_mm_add_ss(pairs, _mm_shuffle_ps(pairs, pairs, 1)));
+}
+
+/// Rows first_quad * 4 to (first_quad + kQuads) * 4 of the tiles: a pass whose sums stay in registers.
+template <int kBits, int X, int kQuads>
+static bool dot_rows(const TileRun& run, int first_quad) {
+  constexpr std::int64_t kFaceBytes = kBits == 7 ? 256 : 128;
+  constexpr int kRows = 4 * kQuads;
+  const int faces = first_quad / 4 * 2;  // the left one of the two that hold these rows
+  const int quad_in_face = first_quad % 4;
+  __m512 sums[X][kRows];
+  for (int t = 0; t < X; ++t) {
+    for (int row = 0; row < kRows; ++row) sums[t][row] = _mm512_setzero_ps();
+  }
+  const std::uint8_t* tile = run.tiles;
+  for (std::int64_t idx = 0; idx < run.num_tiles; ++idx, tile += kTileBytes<kBits>) {
+    if (first_quad == 0) {
+      prefetch(tile + kAhead, kTileBytes<kBits>);
+      if (!is_regular<kBits>(tile)) return false;
+    }
+    alignas(64) float scales[64];
+    const __m512i exponents = scale_exponents<kBits>(_mm512_loadu_si512(tile));
+    const __m256i here = first_quad < 4 ? _mm512_castsi512_si256(exponents) : _mm512_extracti64x4_epi64(exponents, 1);
+    _mm512_store_ps(scales, to_scales(_mm256_castsi256_si128(here)));
+    _mm512_store_ps(scales + 16, to_scales(_mm256_extracti128_si256(here, 1)));
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
+      const std::uint8_t* face = tile + kExponents + (faces + half) * kFaceBytes;
+      __m512 x[X];
+      for (int t = 0; t < X; ++t) x[t] = _mm512_loadu_ps(run.x + t * run.x_stride + idx * 32 + half * 16);
+#pragma GCC unroll 4
+      for (int quad = 0; quad < kQuads; ++quad) {
+        const __m512i codes = load_signed<kBits>(face, quad_in_face + quad);
+        const float* scale = scales + half * 16 + (quad_in_face + quad) * 4;
+        add_row<X>(_mm512_mul_ps(widen_row<0>(codes), _mm512_set1_ps(scale[0])), x, &sums[0][4 * quad], kRows);
+        add_row<X>(_mm512_mul_ps(widen_row<1>(codes), _mm512_set1_ps(scale[1])), x, &sums[0][4 * quad + 1], kRows);
+        add_row<X>(_mm512_mul_ps(widen_row<2>(codes), _mm512_set1_ps(scale[2])), x, &sums[0][4 * quad + 2], kRows);
+        add_row<X>(_mm512_mul_ps(widen_row<3>(codes), _mm512_set1_ps(scale[3])), x, &sums[0][4 * quad + 3], kRows);
+      }
+    }
+  }
+  for (int t = 0; t < X; ++t) {
+    for (int row = 0; row < kRows; ++row) run.out[t * run.out_stride + 4 * first_quad + row] = add_sixteen(sums[t][row]);
+  }
+  return true;
+}
+
+template <int kBits, int X>
+static bool dot(const TileRun& run) {
+  constexpr int kQuads = X == 1 ? 4 : X == 2 ? 2 : 1;
+  for (int quad = 0; quad < 8; quad += kQuads) {
+    if (!dot_rows<kBits, X, kQuads>(run, quad)) return false;
+  }
+  return true;
+}
+
+// ---------------------------------------------------------------- the rows of the matrix added up
+
+template <int X>
+static void add_scaled_row(const TileRun& run, std::int64_t row, __m512 left, __m512 right, __m512 (*sums)[2]) {
+#pragma GCC unroll 4
+  for (int t = 0; t < X; ++t) {
+    const __m512 x = _mm512_set1_ps(run.x[t * run.x_stride + row]);
+    sums[t][0] = _mm512_fmadd_ps(x, left, sums[t][0]);
+    sums[t][1] = _mm512_fmadd_ps(x, right, sums[t][1]);
+  }
+}
+
+template <int kBits, int X>
+static void add_tile(const TileRun& run, const std::uint8_t* tile, float* out) {
+  constexpr std::int64_t kFaceBytes = kBits == 7 ? 256 : 128;
+  alignas(64) float scales[64];
+  const __m512i exponents = scale_exponents<kBits>(_mm512_loadu_si512(tile));
+  _mm512_store_ps(scales, to_scales(part<0>(exponents)));
+  _mm512_store_ps(scales + 16, to_scales(part<1>(exponents)));
+  _mm512_store_ps(scales + 32, to_scales(part<2>(exponents)));
+  _mm512_store_ps(scales + 48, to_scales(part<3>(exponents)));
+  __m512 sums[X][2];
+  for (int t = 0; t < X; ++t) {
+    for (int half = 0; half < 2; ++half) sums[t][half] = _mm512_loadu_ps(out + t * run.out_stride + 16 * half);
+  }
+  for (int lower = 0; lower < 2; ++lower) {
+    const std::uint8_t* face = tile + kExponents + 2 * lower * kFaceBytes;
+    for (int quad = 0; quad < 4; ++quad) {
+      const __m512i left = load_signed<kBits>(face, quad);
+      const __m512i right = load_signed<kBits>(face + kFaceBytes, quad);
+      const float* scale = scales + 32 * lower + 4 * quad;
+      const std::int64_t row = 16 * lower + 4 * quad;
+      const auto scaled = [](__m512 w, float by) { return _mm512_mul_ps(w, _mm512_set1_ps(by)); };
+      add_scaled_row<X>(run, row, scaled(widen_row<0>(left), scale[0]), scaled(widen_row<0>(right), scale[16]), sums);
+      add_scaled_row<X>(run, row + 1, scaled(widen_row<1>(left), scale[1]), scaled(widen_row<1>(right), scale[17]), sums);
+      add_scaled_row<X>(run, row + 2, scaled(widen_row<2>(left), scale[2]), scaled(widen_row<2>(right), scale[18]), sums);
+      add_scaled_row<X>(run, row + 3, scaled(widen_row<3>(left), scale[3]), scaled(widen_row<3>(right), scale[19]), sums);
+    }
+  }
+  for (int t = 0; t < X; ++t) {
+    for (int half = 0; half < 2; ++half) _mm512_storeu_ps(out + t * run.out_stride + 16 * half, sums[t][half]);
+  }
+}
+
+template <int kBits, int X>
+static bool add_rows(const TileRun& run) {
+  const std::uint8_t* tile = run.tiles;
+  for (std::int64_t idx = 0; idx < run.num_tiles; ++idx, tile += kTileBytes<kBits>) {
+    prefetch(tile + kAhead, kTileBytes<kBits>);
+    if (!is_regular<kBits>(tile)) return false;
+    add_tile<kBits, X>(run, tile, run.out + 32 * idx);
+  }
+  return true;
+}
+
+#include "ops/cpu/gemv_table.inc"
+
+}  // namespace meshseek::cpu::avx512

@@ -1,0 +1,14 @@
+/// The tables of gemv.hpp that the per-ISA files define.
+#pragma once
+#include "ops/cpu/gemv.hpp"
+
+namespace meshseek::cpu {
+
+namespace avx2 {
+extern const StreamKernels kStreamTable;
+}
+namespace avx512 {
+extern const StreamKernels kStreamTable;
+}
+
+}  // namespace meshseek::cpu
