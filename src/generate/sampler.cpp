@@ -68,15 +68,16 @@ std::int64_t Sampler::sample(std::span<const float> logits) {
 }
 
 void Sampler::keep_top_k() {
-  // Sorted whenever something will be cut off, so that neither ties nor the order of the sums depend on the standard library.
-  const bool cuts = params_.top_k > 0 || params_.top_p < 1.0;
-  if (!cuts) return;
+  if (params_.top_k == 0) return;
+  sort_best(0, static_cast<std::size_t>(params_.top_k));
+  candidates_.resize(std::min(candidates_.size(), static_cast<std::size_t>(params_.top_k)));
+}
+
+void Sampler::sort_best(std::size_t sorted, std::size_t count) {
+  // A total order, so that neither ties nor the order of the sums depend on the standard library.
   const auto before = [](const Candidate& a, const Candidate& b) { return a.logit != b.logit ? a.logit > b.logit : a.id < b.id; };
-  const std::size_t num_kept =
-      params_.top_k > 0 ? std::min(candidates_.size(), static_cast<std::size_t>(params_.top_k)) : candidates_.size();
-  const auto end = candidates_.begin() + static_cast<std::ptrdiff_t>(num_kept);
-  std::partial_sort(candidates_.begin(), end, candidates_.end(), before);
-  candidates_.erase(end, candidates_.end());
+  const auto at = [&](std::size_t idx) { return candidates_.begin() + static_cast<std::ptrdiff_t>(std::min(idx, candidates_.size())); };
+  std::partial_sort(at(sorted), at(count), candidates_.end(), before);
 }
 
 void Sampler::weigh() {
@@ -91,7 +92,15 @@ void Sampler::keep_top_p() {
   for (const Candidate& candidate : candidates_) total += candidate.weight;
   double sum = 0.0;
   std::size_t num_kept = 0;
-  while (num_kept < candidates_.size() && sum < params_.top_p * total) sum += candidates_[num_kept++].weight;
+  // A few tokens make up most of the sum: sorting the whole vocabulary would cost more than the rest of a step.
+  std::size_t num_sorted = params_.top_k > 0 ? candidates_.size() : 0;
+  while (num_kept < candidates_.size() && sum < params_.top_p * total) {
+    if (num_kept == num_sorted) {
+      num_sorted = std::max<std::size_t>(64, 4 * num_kept);
+      sort_best(num_kept, num_sorted);
+    }
+    sum += candidates_[num_kept++].weight;
+  }
   candidates_.resize(std::max<std::size_t>(num_kept, 1));
 }
 

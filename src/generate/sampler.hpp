@@ -46,6 +46,8 @@ class Sampler {
     double weight = 0.0;  ///< proportional to the probability; 1 for the best
   };
   void keep_top_k();
+  /// Brings the best candidates of those from `sorted` on to their places below `count`.
+  void sort_best(std::size_t sorted, std::size_t count);
   void weigh();
   void keep_top_p();
   void keep_min_p();

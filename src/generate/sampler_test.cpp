@@ -2,9 +2,11 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <set>
 #include <string>
 #include <vector>
@@ -85,6 +87,31 @@ TEST(Sampler, TopPIsMeasuredOverWhatTopKLeft) {
   // Of the two kept tokens the best has 0.4 / 0.65 = 0.615 of the sum, so 0.6 keeps it alone although its probability is 0.4.
   const auto counts = draw_counts({.temperature = 1.0, .top_k = 2, .top_p = 0.6, .seed = 11}, logits_of(kProbabilities), 1000);
   EXPECT_EQ(counts[1], 1000);
+}
+
+/// More tokens than are sorted at once, many of them equal: the kept ones are those of a sorted vocabulary.
+TEST(Sampler, TopPOfALargeVocabularyKeepsTheFirstOfTheSortedOnes) {
+  Random random(3);
+  std::vector<float> logits;
+  for (int id = 0; id < 5000; ++id) logits.push_back(static_cast<float>(static_cast<int>(random.uniform() * 40.0)) / 8.0F);
+  std::vector<std::size_t> order(logits.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return logits[a] > logits[b]; });
+  double total = 0.0;
+  for (const float logit : logits) total += std::exp(static_cast<double>(logit));
+  for (const double top_p : {0.001, 0.3, 0.9}) {
+    std::set<std::int64_t> kept;
+    double sum = 0.0;
+    for (std::size_t idx = 0; sum < top_p * total; ++idx) {
+      kept.insert(static_cast<std::int64_t>(order[idx]));
+      sum += std::exp(static_cast<double>(logits[order[idx]]));
+    }
+    Sampler sampler({.temperature = 1.0, .top_p = top_p, .seed = 5});
+    std::set<std::int64_t> drawn;
+    for (int draw = 0; draw < 3000; ++draw) drawn.insert(sampler.sample(logits));
+    EXPECT_TRUE(std::includes(kept.begin(), kept.end(), drawn.begin(), drawn.end())) << top_p;
+    EXPECT_GT(drawn.size(), std::min<std::size_t>(kept.size(), 3000) / 4) << top_p;
+  }
 }
 
 TEST(Sampler, MinPIsRelativeToTheBestToken) {
