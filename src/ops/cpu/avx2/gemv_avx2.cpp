@@ -6,7 +6,7 @@
 namespace meshseek::cpu::avx2 {
 
 constexpr std::int64_t kExponents = 64;
-constexpr std::int64_t kAhead = 2176;  ///< bytes that are asked for ahead of those in work
+constexpr std::int64_t kAhead = 4352;  ///< bytes that are asked for ahead of those in work
 
 template <int kBits>
 constexpr std::int64_t kTileBytes = kExponents + (kBits == 7 ? 1024 : 512);
