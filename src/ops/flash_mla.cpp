@@ -7,6 +7,7 @@
 
 #include "ops/capture.hpp"
 #include "ops/cpu/attention.hpp"
+#include "ops/cpu/latent_attention.hpp"
 #include "ops/cpu/rows.hpp"
 #include "ops/memory.hpp"
 #include "ops/operator_log.hpp"
@@ -66,19 +67,6 @@ void check_prefill(const Tensor& q, const Tensor& k_nope, const Tensor& v, const
         "dn], [S, n, dv]",
         to_string(q.shape()), to_string(k_nope.shape()), to_string(v.shape()), cache.num_tokens, rope));
   }
-}
-
-/// All cached rows as float32 [S, padded width].
-std::vector<float> cache_rows(const LatentCache& cache, ThreadTeam& team) {
-  const std::int64_t width = cache.rows.dim(1);
-  const std::int64_t stride = pad_for_kernels(width);
-  const cpu::RowReader reader(cache.rows, width);
-  std::vector<float> rows(static_cast<std::size_t>(cache.num_tokens * stride));
-  team.parallel_for(static_cast<std::size_t>(cache.num_tokens), 256, [&](std::size_t begin, std::size_t end) {
-    for (auto token = static_cast<std::int64_t>(begin); token < static_cast<std::int64_t>(end); ++token)
-      reader.read(token, rows.data() + token * stride);
-  });
-  return rows;
 }
 
 /// Late queries see more: taking them alternately from both ends gives equal shares of a range about equal work.
@@ -157,28 +145,29 @@ Tensor flash_mla_decode(const Tensor& q_latent, const Tensor& q, const LatentCac
   const std::int64_t heads = q.dim(1);
   Tensor y = make_result({num_queries, heads, rank}, cfg.dtype, cfg.memory_config, device, "flash_mla_decode");  // [T, n, r]
   const std::int64_t stride = pad_for_kernels(width);
-  const std::vector<float> rows = cache_rows(cache, device.team());
+  const cpu::RowReader cache_rows(cache.rows, width);
   const cpu::RowReader read_latent(q_latent, rank);
   const cpu::RowReader read_q(q, q.dim(2));
-  const cpu::RowWriter writer(y, rank);
   const std::int64_t num_rows = num_queries * heads;  // row = query * heads + head; all heads share the keys
-  const std::int64_t batches = ceil_div(num_rows, cpu::Queries::kMax);
-  device.team().parallel_for(static_cast<std::size_t>(batches), 1, [&](std::size_t begin, std::size_t end) {
-    cpu::Queries queries(stride, pad_for_kernels(rank));
-    std::vector<float> whole(static_cast<std::size_t>(q.dim(2)));
-    for (auto batch = static_cast<std::int64_t>(begin); batch < static_cast<std::int64_t>(end); ++batch) {
-      const std::int64_t first = balanced(batch, batches) * cpu::Queries::kMax;
-      queries.count = std::min(cpu::Queries::kMax, num_rows - first);
-      for (std::int64_t idx = 0; idx < queries.count; ++idx) {
-        read_latent.read(first + idx, queries.query(idx));
-        read_q.read(first + idx, whole.data());
-        std::copy(whole.end() - rope, whole.end(), queries.query(idx) + rank);
-        queries.visible[idx] = cache.num_tokens - num_queries + (first + idx) / heads + 1;
-      }
-      cpu::attend(queries, {rows.data(), stride, rows.data(), stride}, cfg.scale);
-      for (std::int64_t idx = 0; idx < queries.count; ++idx) writer.write(first + idx, queries.result(idx));
-    }
-  });
+  std::vector<float> queries(static_cast<std::size_t>(num_rows * stride));
+  std::vector<std::int64_t> visible(static_cast<std::size_t>(num_rows));
+  for (std::int64_t row = 0; row < num_rows; ++row) {
+    read_latent.read(row, queries.data() + row * stride);
+    read_q.read_at(row, q.dim(2) - rope, queries.data() + row * stride + rank, rope);
+    visible[static_cast<std::size_t>(row)] = cache.num_tokens - num_queries + row / heads + 1;
+  }
+  std::vector<float> results;
+  cpu::attend_latent({.cache = &cache_rows,
+                      .num_tokens = cache.num_tokens,
+                      .width = width,
+                      .rank = rank,
+                      .queries = queries,
+                      .stride = stride,
+                      .visible = visible,
+                      .scale = static_cast<float>(cfg.scale)},
+                     results, device.team());
+  const cpu::RowWriter writer(y, rank);
+  for (std::int64_t row = 0; row < num_rows; ++row) writer.write(row, results.data() + row * pad_for_kernels(rank));
   return call.result(std::move(y));
 }
 

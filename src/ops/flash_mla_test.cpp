@@ -102,6 +102,7 @@ const std::vector<AttentionShape> kShapes = {
     {.num_queries = 7, .num_tokens = 7, .heads = 3, .nope = 32, .rope = 16, .value_dim = 32, .rank = 48},
     {.num_queries = 33, .num_tokens = 65, .heads = 4, .nope = 17, .rope = 2, .value_dim = 33, .rank = 40},
     {.num_queries = 64, .num_tokens = 64, .heads = 2, .nope = 128, .rope = 64, .value_dim = 128, .rank = 64},
+    {.num_queries = 3, .num_tokens = 391, .heads = 2, .nope = 16, .rope = 8, .value_dim = 20, .rank = 24},  // several pieces of the context
 };
 
 TEST(FlashMla, NaiveFormAgreesWithTheFloat64Reference) {
@@ -159,7 +160,7 @@ TEST(FlashMla, BothFormsGiveTheSameAttention) {
 
 TEST(FlashMla, ChunksAndSingleTokensHaveTheBitsOfOnePrefill) {
   Device device(2);
-  const AttentionShape s = {.num_queries = 37, .num_tokens = 40, .heads = 3, .nope = 20, .rope = 8, .value_dim = 28, .rank = 24};
+  const AttentionShape s = {.num_queries = 37, .num_tokens = 140, .heads = 3, .nope = 20, .rope = 8, .value_dim = 28, .rank = 24};
   const Problem p = make_problem(s);
   for (const auto run : {&run_naive, &run_absorbed}) {
     const Tensor whole = run(p, 0, s.num_queries, device, DataType::float32);
@@ -174,12 +175,12 @@ TEST(FlashMla, ChunksAndSingleTokensHaveTheBitsOfOnePrefill) {
 }
 
 TEST(FlashMla, ThreadsDoNotChangeABit) {
-  const AttentionShape s = {.num_queries = 37, .num_tokens = 40, .heads = 3, .nope = 20, .rope = 8, .value_dim = 28, .rank = 24};
+  const AttentionShape s = {.num_queries = 37, .num_tokens = 540, .heads = 3, .nope = 20, .rope = 8, .value_dim = 28, .rank = 24};
   const Problem p = make_problem(s);
   for (const auto run : {&run_naive, &run_absorbed}) {
     Device one(1);
     const std::vector<std::byte> expected = bits_of(run(p, 0, s.num_queries, one, DataType::float32));
-    for (const std::size_t num_threads : {2U, 3U, 7U}) {
+    for (const std::size_t num_threads : {2U, 3U, 5U, 7U}) {
       Device many(num_threads);
       EXPECT_EQ(bits_of(run(p, 0, s.num_queries, many, DataType::float32)), expected) << num_threads;
     }

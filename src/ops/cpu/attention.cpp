@@ -1,7 +1,6 @@
 #include "ops/cpu/attention.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 #include "ops/cpu/kernels.hpp"
 
@@ -10,13 +9,11 @@ namespace {
 
 /// Scores become probabilities, in place.
 void softmax_row(float* scores, std::int64_t count, float factor) {
-  for (std::int64_t idx = 0; idx < count; ++idx) scores[idx] *= factor;
-  const float top = *std::max_element(scores, scores + count);
+  constexpr std::int64_t kSummed = 256;  // in float32
+  const float top = *std::max_element(scores, scores + count) * factor;
   double sum = 0.0;
-  for (std::int64_t idx = 0; idx < count; ++idx) {
-    scores[idx] = std::exp(scores[idx] - top);
-    sum += static_cast<double>(scores[idx]);
-  }
+  for (std::int64_t idx = 0; idx < count; idx += kSummed)
+    sum += static_cast<double>(kernels().exp_row(scores + idx, std::min(kSummed, count - idx), factor, top));
   const auto inverse = static_cast<float>(1.0 / sum);
   for (std::int64_t idx = 0; idx < count; ++idx) scores[idx] *= inverse;
 }

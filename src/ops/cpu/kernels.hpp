@@ -56,6 +56,9 @@ struct Kernels {
   /// For each block of 16 an exact int32 sum, times x_scale * w_scale; these are added up in float32 in the order of k.
   void (*dot_block_int8)(const Int8Block& block) = nullptr;
   void (*weighted_sum)(const WeightedSum& sum) = nullptr;
+  /// values[i] = exp(values[i] * factor - top), within 2 units in the last place, for exponents up to 88; below 2^-126: 0. NaN stays NaN.
+  /// \return their sum
+  float (*exp_row)(float* values, std::int64_t count, float factor, float top) = nullptr;
   /// y[i] += a * x[i]
   void (*axpy)(float a, const float* x, std::int64_t count, float* y) = nullptr;
   /// out[i] = the float32 whose upper half is bits[i]

@@ -192,5 +192,53 @@ TEST(Kernels, AreChosenByNameAndRefuseUnknownNames) {
   }
 }
 
+/// Distance in units of the last place of the exact value.
+double ulps(float actual, double exact) {
+  const int exponent = std::max(std::ilogb(exact), -126);
+  return std::abs(static_cast<double>(actual) - exact) / std::ldexp(1.0, exponent - 23);
+}
+
+TEST(Kernels, ExpRowIsExpWithinTwoUlps) {
+  std::vector<float> inputs;
+  for (float x = -87.3F; x < 88.0F; x += 0.00137F) inputs.push_back(x);
+  for (const Kernels* table : tables()) {
+    std::vector<float> values = inputs;
+    table->exp_row(values.data(), static_cast<std::int64_t>(values.size()), 1.0F, 0.0F);
+    double worst = 0.0;
+    for (std::size_t idx = 0; idx < inputs.size(); ++idx)
+      worst = std::max(worst, ulps(values[idx], std::exp(static_cast<double>(inputs[idx]))));
+    EXPECT_LE(worst, 2.0) << table->isa;
+  }
+}
+
+TEST(Kernels, ExpRowAtItsEdges) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  for (const Kernels* table : tables()) {
+    std::vector<float> values = {0.0F, -kInfinity, -87.4F, -1e30F, std::nanf("")};
+    table->exp_row(values.data(), 5, 1.0F, 0.0F);
+    EXPECT_EQ(values[0], 1.0F) << table->isa;
+    for (std::size_t idx = 1; idx < 4; ++idx) EXPECT_EQ(values[idx], 0.0F) << table->isa << " " << idx;
+    EXPECT_TRUE(std::isnan(values[4])) << table->isa;
+  }
+}
+
+TEST(Kernels, ExpRowScalesShiftsSumsAndWritesNothingBeyond) {
+  for (const Kernels* table : tables()) {
+    for (std::int64_t count = 0; count <= 49; ++count) {
+      std::vector<float> values = random_values(64, 7);
+      const std::vector<float> before = values;
+      const float sum = table->exp_row(values.data(), count, 0.5F, 1.25F);
+      double exact_sum = 0.0;
+      for (std::size_t idx = 0; idx < values.size(); ++idx) {
+        const bool inside = static_cast<std::int64_t>(idx) < count;
+        const double exact = inside ? std::exp(static_cast<double>(before[idx] * 0.5F - 1.25F)) : static_cast<double>(before[idx]);
+        ASSERT_NEAR(values[idx], exact, inside ? 4e-7 * exact : 0.0) << table->isa << " " << count << " " << idx;
+        exact_sum += inside ? exact : 0.0;
+      }
+      ASSERT_NEAR(sum, exact_sum, 4e-7 * static_cast<double>(count + 1) * exact_sum) << table->isa << " " << count;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace meshseek::cpu
