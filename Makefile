@@ -11,7 +11,7 @@ SOURCES = $(shell find src reference tests examples tools -name '*.cpp' -o -name
 export PROMPT
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-long test-asan test-ubsan test-tsan fuzz docs format tidy clean
+.PHONY: help setup build demo bench test test-long test-asan test-ubsan test-tsan fuzz docs format tidy clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z][a-z -]*):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 38
@@ -39,6 +39,10 @@ fuzz: setup  ## fuzz the readers of files for FUZZ_SECONDS (60) each; needs clan
 	@cmake --preset fuzz --log-level=WARNING
 	@cmake --build --preset fuzz -j $(JOBS)
 	@tools/run_fuzzers.sh $(FUZZ_SECONDS)
+
+bench: configure-release  ## measure a bounded set against this machine, into build/bench.md
+	@cmake --build --preset release -j $(JOBS) --target meshseek
+	@$(MESHSEEK) bench --synthetic v2-lite --num-layers 4 --pp 128,512 --tg 32 --depth 0,512 --breakdown --md | tee build/bench.md
 
 test-long:  ## compare the test data of the repository with its source in MESHSEEK_SHARED (default ../shared)
 	@tools/compare_shared_data.sh

@@ -40,14 +40,14 @@ Path find_installed_model() {
                                kInstalledModel));
 }
 
+}  // namespace
+
 Path cache_folder() {
   if (const std::string cache = environment("MESHSEEK_CACHE"); !cache.empty()) return cache;
   const std::string home = environment("HOME");
   if (home.empty()) throw Error("[cache] neither MESHSEEK_CACHE nor HOME is set; set MESHSEEK_CACHE to a folder for converted models");
   return Path(home) / ".cache" / "meshseek";
 }
-
-}  // namespace
 
 ConvertOptions conversion_options(const SourceFlags& flags, std::size_t num_threads) {
   ConvertOptions options;

@@ -35,6 +35,9 @@ class ModelSource {
   ConvertOptions options_;
 };
 
+/// Where converted and generated models are kept: $MESHSEEK_CACHE, or ~/.cache/meshseek. \throws Error when there is neither.
+Path cache_folder();
+
 /// ConvertOptions of the conversion flags.
 ConvertOptions conversion_options(const SourceFlags& flags, std::size_t num_threads);
 

@@ -1,25 +1,42 @@
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <memory>
 
 #include "base/error.hpp"
 #include "cli/bench_convert.hpp"
+#include "cli/bench_model.hpp"
+#include "cli/bench_report.hpp"
+#include "cli/engine.hpp"
 #include "cli/flags.hpp"
+#include "cli/synthetic_store.hpp"
 #include "cli/terminal.hpp"
 #include "cli/verbs.hpp"
+#include "ops/cpu/kernels.hpp"
 
 namespace meshseek::cli {
 namespace {
 
 struct BenchFlags {
   std::string what = {};
+  SourceFlags source = {};
+  ConfigFlags config = {};
+  std::string synthetic = {};
+  std::int64_t num_layers = 0;  ///< 0: all
+  std::vector<std::int64_t> prompts = {512};
+  std::vector<std::int64_t> generated = {64};
+  std::vector<std::int64_t> depths = {0};
+  std::int64_t batch = 1;
+  bool breakdown = false;
+  std::uint64_t seed = 0;
+  std::size_t calibration_megabytes = Calibration::kStandardBytes >> 20;
   std::string out = ".";
-  std::string dtype = {};
   std::int64_t megabytes = 1024;
   int num_reps = 3;
   std::size_t num_threads = 0;
   bool json = false;
+  bool markdown = false;
 };
 
 Tree rates_tree(const std::vector<double>& rates) {
@@ -38,7 +55,7 @@ std::string rates_row(const char* name, const std::vector<double>& rates) {
 
 void run_bench_convert(const BenchFlags& flags) {
   BenchConvertOptions options = {.folder = flags.out, .bytes = flags.megabytes << 20, .num_reps = flags.num_reps};
-  options.dtype = dtype_value(flags.dtype).value_or(options.dtype);
+  options.dtype = dtype_value(flags.source.dtype).value_or(options.dtype);
   ThreadTeam team(flags.num_threads);
   const BenchConvertResult result = bench_convert(options, team);
   const double limit = std::min(median(result.write_rate), median(result.memcpy_rate) / 3.0);
@@ -61,27 +78,109 @@ void run_bench_convert(const BenchFlags& flags) {
   print(fmt::format("limit: the smaller of write and memcpy / 3 = {:.1f} MB/s; share {:.2f}\n", limit / 1e6, share));
 }
 
+/// Prompts at depth 0, generation at every depth.
+std::vector<BenchTest> tests_of(const BenchFlags& flags) {
+  std::vector<BenchTest> tests;
+  for (const std::int64_t count : flags.prompts) {
+    if (count > 0) tests.push_back({.is_prefill = true, .num_tokens = count});
+  }
+  for (const std::int64_t count : flags.generated) {
+    for (const std::int64_t depth : flags.depths) {
+      if (count > 0) tests.push_back({.is_prefill = false, .num_tokens = count, .depth = depth});
+    }
+  }
+  if (tests.empty()) throw UsageError("[bench] there is nothing to measure; expected numbers above 0 in --pp or --tg");
+  return tests;
+}
+
+std::int64_t peak_rss_bytes() {
+  rusage usage = {};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return std::int64_t{usage.ru_maxrss} * 1024;
+}
+
+void run_bench_model(BenchFlags flags) {
+  const std::vector<BenchTest> tests = tests_of(flags);
+  const BenchOptions options = {.num_reps = flags.num_reps, .breakdown = flags.breakdown, .seed = flags.seed};
+  std::int64_t capacity = 0;
+  for (const BenchTest& test : tests) capacity = std::max(capacity, tokens_needed(test, options));
+  flags.source.model = flags.what;
+  BenchReport report = {.model = flags.synthetic};
+  if (!flags.synthetic.empty()) {
+    flags.source.model = synthetic_store(flags.synthetic, flags.num_layers, flags.seed, flags.source).string();
+    flags.source.dtype.clear();  // the store has it
+    flags.source.dtype_policy.clear();
+  }
+  const ModelSource source(flags.source, flags.num_threads);
+  const LoadedModel model = load_model(source, flags.config, flags.num_threads, capacity);
+  Runner& runner = *model.runner;
+  if (report.model.empty()) report.model = source.folder().filename().string();
+  report.isa = cpu::kernels().isa;
+  report.threads = static_cast<std::int64_t>(runner.device().team().size());
+  report.layers = source.hf_config().num_hidden_layers;
+  report.dtype = to_string(source.dtype());
+  report.file_bytes = runner.weight_bytes();
+  report.load_s = model.load_s;
+  Calibration calibration(runner.device().team(), flags.calibration_megabytes << 20);
+  report.calibration_bytes = static_cast<std::int64_t>(calibration.bytes());
+  for (const BenchTest& test : tests) report.rows.push_back(run_bench(runner, test, options, calibration));
+  report.peak_rss_bytes = peak_rss_bytes();
+  if (flags.json) return print(to_json(to_tree(report)));
+  const TableStyle style = flags.markdown ? TableStyle::markdown : TableStyle::plain;
+  print(to_table(report, style) + breakdown_table(report, style));
+}
+
 void run_bench(const BenchFlags& flags) {
-  if (flags.what != "convert") throw UsageError(fmt::format("[bench] \"{}\" cannot be measured; expected convert", flags.what));
-  run_bench_convert(flags);
+  const bool converts = flags.what == "convert";
+  if (flags.batch != 1) throw UsageError(fmt::format("[--batch] {} sequences at once are not there yet; expected 1", flags.batch));
+  if (!flags.what.empty() && !flags.synthetic.empty()) throw UsageError("[bench] give a MODEL or --synthetic, not both");
+  if (flags.num_layers > 0 && flags.synthetic.empty())
+    throw UsageError("[--num-layers] belongs to --synthetic; a model has the layers it has");
+  if (converts) return run_bench_convert(flags);
+  run_bench_model(flags);
+}
+
+/// What is measured of a model.
+void add_model_flags(CLI::App& verb, BenchFlags& flags) {
+  verb.add_option("--synthetic", flags.synthetic,
+                  "a published shape with generated weights, kept in the cache: v2-lite, v2, v3, kimi-k2, moonlight")
+      ->type_name("NAME");
+  verb.add_option("--num-layers", flags.num_layers, "with --synthetic: the first N layers (default: all)")
+      ->type_name("N")
+      ->check(CLI::Range(1, 10'000));
+  const auto add_counts = [&](const char* name, std::vector<std::int64_t>& counts, const char* help) {
+    verb.add_option(name, counts, help)->type_name("N,..")->delimiter(',')->check(CLI::Range(0, 1 << 24));
+  };
+  add_counts("--pp", flags.prompts, "prompt lengths (default 512)");
+  add_counts("--tg", flags.generated, "numbers of tokens to generate one by one (default 64)");
+  add_counts("--depth", flags.depths, "tokens in the cache before --tg (default 0)");
+  verb.add_option("--batch", flags.batch, "sequences at once: 1")->type_name("N");
+  verb.add_flag("--breakdown", flags.breakdown, "one more round: the time of each kind of operator");
+  verb.add_option("--calibration-size", flags.calibration_megabytes, "memory that is read to learn its rate (default 3072)")
+      ->type_name("MIB")
+      ->check(CLI::Range(8, 1 << 20));
+  verb.add_option("--seed", flags.seed, "of weights and tokens (default 0)")->type_name("N");
 }
 
 }  // namespace
 
 void add_bench(CLI::App& app, Action& action) {
   const auto flags = std::make_shared<BenchFlags>();
-  CLI::App* verb = app.add_subcommand("bench", "Measures against what this machine gives in the same run");
-  verb->add_option("WHAT", flags->what, "convert: bfloat16 values in memory become tensor files on disk")->required();
-  verb->add_option("--out", flags->out, "folder on the disk to measure (default: the current one)")->type_name("FOLDER");
-  verb->add_option("--size", flags->megabytes, "MiB written in each repetition (default 1024)")
+  CLI::App* verb = app.add_subcommand("bench", "Measures a model, or conversion, against what this machine gives in the same run");
+  verb->add_option("WHAT", flags->what,
+                   "a checkpoint folder, a store, or the word convert: memory to tensor files (default: the installed model)");
+  add_model_flags(*verb, *flags);
+  verb->add_option("--out", flags->out, "convert: folder on the disk to measure (default: the current one)")->type_name("FOLDER");
+  verb->add_option("--size", flags->megabytes, "convert: MiB written in each repetition (default 1024)")
       ->type_name("MIB")
       ->check(CLI::Range(16, 1 << 20));
-  verb->add_option("--dtype", flags->dtype, "element type of the result: bfloat8_b (default), bfloat4_b, bfloat16, float32")
-      ->type_name("TYPE");
+  add_conversion_flags(*verb, flags->source);
+  add_config_flags(*verb, flags->config);
   verb->add_option("--reps", flags->num_reps, "repetitions (default 3)")->type_name("N")->check(CLI::Range(1, 1000));
   add_threads_flag(*verb, "--threads", flags->num_threads);
   verb->add_flag("--json", flags->json, "print a JSON document");
-  verb->footer("Example:\n  meshseek bench convert --out /tmp");
+  verb->add_flag("--md", flags->markdown, "print Markdown tables");
+  verb->footer("Example:\n  meshseek bench --synthetic v2-lite --num-layers 9 --pp 512 --tg 64\n  meshseek bench convert --out /tmp");
   verb->callback([flags, &action] { action = [flags] { run_bench(*flags); }; });
 }
 

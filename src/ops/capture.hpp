@@ -59,6 +59,8 @@ struct OperatorCall {
 class OperatorRecorder {
  public:
   virtual ~OperatorRecorder() = default;
+  /// Whether calls come with config_tree, weights, inputs and outputs. Without, listening costs next to nothing: for clocks.
+  virtual bool wants_values() const { return true; }
   /// Before the operator runs. It may write to its inputs: whoever wants them later must copy them now.
   virtual void start(const OperatorCall& call) = 0;
   /// After the call that was started last.
@@ -85,9 +87,12 @@ class RecordedCall {
   template <OperatorConfig Config, class Inputs>
   RecordedCall(const Tensor& x, std::string_view op, const Config& cfg, const Inputs& inputs) : device_(recording_device(x)) {
     if (device_ == nullptr) return;
-    OperatorCall call = {.op = op, .config = &cfg, .config_tree = to_tree(cfg)};
-    append_weights(cfg, "", call.weights);
-    inputs(call.inputs);
+    OperatorCall call = {.op = op, .config = &cfg};
+    if (device_->recorder()->wants_values()) {
+      call.config_tree = to_tree(cfg);
+      append_weights(cfg, "", call.weights);
+      inputs(call.inputs);
+    }
     start(call);
   }
   /// An operator without a config.
@@ -95,7 +100,7 @@ class RecordedCall {
   RecordedCall(const Tensor& x, std::string_view op, const Inputs& inputs) : device_(recording_device(x)) {
     if (device_ == nullptr) return;
     OperatorCall call = {.op = op};
-    inputs(call.inputs);
+    if (device_->recorder()->wants_values()) inputs(call.inputs);
     start(call);
   }
   RecordedCall(const RecordedCall&) = delete;
@@ -114,7 +119,7 @@ class RecordedCall {
   void finish(const Outputs& outputs) const {
     if (device_ == nullptr) return;
     CallValues values;
-    outputs(values);
+    if (recorder_->wants_values()) outputs(values);
     recorder_->finish(values);
   }
 

@@ -1,6 +1,11 @@
-// `meshseek bench convert`: it measures, says what, and leaves nothing behind.
+// `meshseek bench`: it measures, and what it says adds up.
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <set>
+#include <string>
+
+#include "hf/hf_config.hpp"
 #include "tests/cli/program.hpp"
 
 namespace meshseek::cli_test {
@@ -22,9 +27,81 @@ TEST_F(Bench, ConvertMeasuresAgainstDiskAndMemoryAndLeavesNothing) {
   EXPECT_THAT(table.out, ::testing::HasSubstr("share "));
 }
 
-TEST_F(Bench, WhatCannotBeMeasuredIsAUsageError) {
-  expect_usage_error(run({"bench", "luck"}), "expected convert");
-  expect_usage_error(run({"bench"}), "WHAT is required");
+/// The one row of a model's bench.
+Tree row_of(const Tree& report, std::size_t idx = 0) { return report.find("rows")->as_array("rows").at(idx); }
+double number(const Tree& tree, const char* name) { return tree.find(name)->as_number(name); }
+
+TEST_F(Bench, RowsAreConsistentWithEachOtherAndWithTheModel) {
+  const std::string model = checkpoint("v2lite-tiny").string();
+  const Tree report = run({"bench", model, "--calibration-size", "8", "--pp", "16", "--tg", "4", "--depth", "0,8", "--reps", "2",
+                           "--threads", "2", "--json"})
+                          .json();
+  ASSERT_EQ(report.find("rows")->as_array("rows").size(), 3U);
+  EXPECT_EQ(row_of(report, 0).find("test")->as_string(""), "pp16");
+  EXPECT_EQ(row_of(report, 1).find("test")->as_string(""), "tg4");
+  EXPECT_EQ(row_of(report, 2).find("test")->as_string(""), "tg4@8");
+  for (std::size_t idx = 0; idx < 3; ++idx) {
+    const Tree row = row_of(report, idx);
+    const double tok_s = number(row, "tok_s");
+    EXPECT_DOUBLE_EQ(number(row, "gb_s"), tok_s * number(row, "bytes_per_token") / 1e9);
+    EXPECT_DOUBLE_EQ(number(row, "tflop_s"), tok_s * number(row, "flop_per_token") / 1e12);
+    const double memory = number(row, "gb_s") / number(row, "read_gb_s");
+    const double compute = number(row, "tflop_s") / number(row, "fp32_tflop_s");
+    EXPECT_DOUBLE_EQ(number(row, "share"), std::max(memory, compute));
+    EXPECT_EQ(row.find("limit")->as_string(""), memory >= compute ? "memory" : "compute");
+  }
+  EXPECT_GT(number(row_of(report, 2), "bytes_per_token"), number(row_of(report, 1), "bytes_per_token")) << "the cache is read";
+  EXPECT_EQ(report.find("machine")->find("threads")->as_integer(""), 2);
+  EXPECT_GT(number(report, "peak_rss_bytes"), number(report, "calibration_bytes"));
+}
+
+/// One token visits num_experts_per_tok different experts in each MoE layer; many tokens at most all.
+TEST_F(Bench, ExpertsThatWereTouchedAreCounted) {
+  const Path model = checkpoint("v2lite-tiny");
+  const HfConfig hf = read_hf_config(model);
+  std::int64_t moe_layers = 0;
+  for (std::int64_t layer = 0; layer < hf.num_hidden_layers; ++layer) moe_layers += hf.is_moe_layer(layer) ? 1 : 0;
+  const Tree report =
+      run({"bench", model.string(), "--calibration-size", "8", "--pp", "1,200", "--tg", "3", "--reps", "1", "--json"}).json();
+  EXPECT_EQ(number(row_of(report, 0), "experts_touched"), moe_layers * hf.num_experts_per_tok);
+  EXPECT_EQ(number(row_of(report, 1), "experts_touched"), moe_layers * hf.n_routed_experts) << "200 random tokens visit all of so few";
+  EXPECT_EQ(number(row_of(report, 2), "experts_touched"), moe_layers * hf.num_experts_per_tok);
+}
+
+TEST_F(Bench, TheBreakdownAddsUpToThePass) {
+  const Tree report = run({"bench", checkpoint("v3-tiny").string(), "--calibration-size", "8", "--pp", "64", "--tg", "8", "--reps", "1",
+                           "--breakdown", "--json"})
+                          .json();
+  for (std::size_t idx = 0; idx < 2; ++idx) {
+    const Tree row = row_of(report, idx);
+    double sum = 0.0, other = -1.0;
+    std::set<std::string> names;
+    for (const Tree& op : row.find("breakdown")->as_array("")) {
+      sum += number(op, "seconds");
+      names.insert(op.find("operator")->as_string(""));
+      if (op.find("operator")->as_string("").starts_with("other")) other = number(op, "seconds");
+    }
+    EXPECT_NEAR(sum, number(row, "wall_s"), 1e-9);
+    EXPECT_GE(other, 0.0);
+    EXPECT_TRUE(names.contains("lm_head (linear)"));
+    EXPECT_TRUE(names.contains("moe.experts.w1 (grouped_linear)"));
+  }
+  const Result table = run(
+      {"bench", checkpoint("v3-tiny").string(), "--calibration-size", "8", "--pp", "8", "--tg", "0", "--reps", "1", "--breakdown", "--md"});
+  EXPECT_THAT(table.out, ::testing::HasSubstr("| pp8 "));
+  EXPECT_THAT(table.out, ::testing::HasSubstr("other (between operators)"));
+}
+
+TEST_F(Bench, WhatCannotBeMeasuredIsRefused) {
+  expect_failure(run({"bench", (folder() / "luck").string()}), "there is no such folder");
+  const std::string model = checkpoint("v3-tiny").string();
+  expect_usage_error(run({"bench", model, "--batch", "8"}), "[--batch] 8 sequences");
+  expect_usage_error(run({"bench", model, "--pp", "0", "--tg", "0"}), "nothing to measure");
+  expect_usage_error(run({"bench", model, "--pp", "-3"}), "-3");
+  expect_usage_error(run({"bench", model, "--num-layers", "2"}), "[--num-layers]");
+  expect_usage_error(run({"bench", model, "--synthetic", "v3"}), "not both");
+  expect_usage_error(run({"bench", "--synthetic", "v9"}), "v2-lite");
+  expect_usage_error(run({"bench", "--synthetic", "v2-lite", "--num-layers", "99"}), "99");
 }
 
 }  // namespace

@@ -48,6 +48,9 @@ struct WeightedSum {
   std::int64_t out_stride = 0;
 };
 
+/// Multiplications (and additions) of one round of multiply_add.
+inline constexpr std::int64_t kFmaRound = 12 * 16;
+
 /// Every result depends on its own row of x and of w alone: not on how many rows are computed, nor on where a row lies among them.
 struct Kernels {
   const char* isa = nullptr;
@@ -59,6 +62,8 @@ struct Kernels {
   /// values[i] = exp(values[i] * factor - top), within 2 units in the last place, for exponents up to 88; below 2^-126: 0. NaN stays NaN.
   /// \return their sum
   float (*exp_row)(float* values, std::int64_t count, float factor, float top) = nullptr;
+  /// `rounds` times kFmaRound multiplications and as many additions in registers: what the machine can do at most. \return something of the result
+  float (*multiply_add)(std::int64_t rounds) = nullptr;
   /// y[i] += a * x[i]
   void (*axpy)(float a, const float* x, std::int64_t count, float* y) = nullptr;
   /// out[i] = the float32 whose upper half is bits[i]

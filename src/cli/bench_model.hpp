@@ -1,0 +1,60 @@
+/// Measures prefill and decode of a loaded model against what the machine gives in the same run.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "cli/calibration.hpp"
+#include "cli/model_costs.hpp"
+#include "stage3_run/runner.hpp"
+
+namespace meshseek::cli {
+
+/// One row of the table: "pp512" or "tg64@4096".
+struct BenchTest {
+  bool is_prefill = true;
+  std::int64_t num_tokens = 0;  ///< of the prompt, or generated one after the other
+  std::int64_t depth = 0;       ///< tokens in the cache before
+  std::string name() const;
+};
+
+/// Time of one kind of operator, summed over the layers.
+struct OperatorTime {
+  double seconds = 0.0;
+  std::int64_t calls = 0;
+};
+
+struct BenchRow {
+  BenchTest test = {};
+  std::vector<double> tok_s = {};  ///< one per repetition
+  PassCosts pass = {};             ///< of the whole prompt, or of one generated token (mean)
+  double experts_touched = 0.0;    ///< distinct (layer, expert) pairs of the same pass
+  MachineRates rates = {};         ///< mean of before and after
+  double drift = 0.0;              ///< largest relative change of a rate meanwhile
+  std::map<std::string, OperatorTime> breakdown = {};
+  double breakdown_wall_s = 0.0;  ///< of the pass that was broken down
+
+  double mean() const;
+  double deviation() const;  ///< standard deviation; 0 for one repetition
+  double bytes_per_token() const { return test.is_prefill ? pass.bytes / static_cast<double>(test.num_tokens) : pass.bytes; }
+  double flop_per_token() const { return test.is_prefill ? pass.flop / static_cast<double>(test.num_tokens) : pass.flop; }
+  bool is_memory_bound() const { return bytes_per_token() / rates.read_bytes_s >= flop_per_token() / rates.fp32_flop_s; }
+  /// The rate that was reached of the rate that limits.
+  double share() const;
+};
+
+struct BenchOptions {
+  int num_reps = 3;
+  bool breakdown = false;
+  std::uint64_t seed = 0;
+};
+
+/// Runs one test: a round to warm up, the repetitions, and one more round that is watched (experts, operators) and not timed. When a rate of the machine moves by
+/// more than 5 % meanwhile, the test is repeated, at most twice. Every token is another random one. At a depth, and in decode, repetitions continue the sequence.
+BenchRow run_bench(Runner& runner, const BenchTest& test, const BenchOptions& options, Calibration& calibration);
+
+/// Tokens that the context must hold for a test.
+std::int64_t tokens_needed(const BenchTest& test, const BenchOptions& options);
+
+}  // namespace meshseek::cli
