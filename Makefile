@@ -2,6 +2,7 @@
 MODEL ?= models/tiny-shakespeare
 PROMPT ?= HAMLET.\nTo be, or not to be
 FUZZ_SECONDS ?= 60
+BENCH_FILTER ?= v2-lite
 JOBS ?= $(shell nproc)
 MESHSEEK := build/release/src/meshseek
 CLANG_FORMAT ?= $(firstword $(foreach name,clang-format-19 clang-format,$(shell command -v $(name))))
@@ -11,7 +12,7 @@ SOURCES = $(shell find src reference tests examples tools -name '*.cpp' -o -name
 export PROMPT
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo bench test test-long test-asan test-ubsan test-tsan fuzz docs format tidy clean
+.PHONY: help setup build demo bench bench-ops test test-long test-asan test-ubsan test-tsan fuzz docs format tidy clean
 
 help:  ## this list
 	@sed -nE 's/^([a-z][a-z -]*):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 38
@@ -43,6 +44,10 @@ fuzz: setup  ## fuzz the readers of files for FUZZ_SECONDS (60) each; needs clan
 bench: configure-release  ## measure a bounded set against this machine, into build/bench.md
 	@cmake --build --preset release -j $(JOBS) --target meshseek
 	@$(MESHSEEK) bench --synthetic v2-lite --num-layers 4 --pp 128,512 --tg 32 --depth 0,512 --breakdown --md | tee build/bench.md
+
+bench-ops: configure-release  ## measure operators one by one (Google Benchmark); BENCH_FILTER=v2-lite.wq chooses
+	@cmake --build --preset release -j $(JOBS) --target meshseek_bench_ops
+	@build/release/bench/meshseek_bench_ops --benchmark_filter='$(BENCH_FILTER)'
 
 test-long:  ## compare the test data of the repository with its source in MESHSEEK_SHARED (default ../shared)
 	@tools/compare_shared_data.sh

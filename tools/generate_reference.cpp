@@ -196,7 +196,8 @@ std::string model_config_schema() {
 std::string overlay_schema() {
   schema::Definitions definitions;
   Tree model = schema::of<Model::Config>(schema::Kind::overlay, true, definitions);
-  return document("meshseek overlay", properties_of({{"model", std::move(model)}}), {}, definitions.tree());
+  return document("meshseek overlay", properties_of({{"mode", schema::enum_schema({"prefill", "decode"})}, {"model", std::move(model)}}),
+                  {}, definitions.tree());
 }
 
 /// The tree of a module's children; `leaf` gives the schema of an operator, or nothing.

@@ -12,6 +12,7 @@
 
 #include "cli/terminal.hpp"
 #include "ops/capture.hpp"
+#include "ops/cpu/rows.hpp"
 #include "stage3_run/capture_writer.hpp"
 
 namespace meshseek::cli {
@@ -21,7 +22,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr double kMostDrift = 0.05;
 constexpr int kMostTries = 3;
-constexpr int kRounds = 2;  ///< besides the repetitions: one to warm up, one that is watched
+constexpr double kLongRound = 3.0;  ///< seconds: whoever waits longer is told how far it is
+constexpr int kRounds = 2;          ///< besides the repetitions: one to warm up, one that is watched
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -90,6 +92,8 @@ class Rounds {
       check_interrupted();
       runner_.prefill(random_ids(std::min(kChunk, test_.depth - filled)), Model::Logits::none);
     }
+    others_.reserve(static_cast<std::size_t>(test_.batch - 1));
+    for (std::int64_t idx = 1; idx < test_.batch; ++idx) others_.push_back(copy_of(runner_.state()));
   }
 
   /// Tokens per second of one round.
@@ -97,7 +101,7 @@ class Rounds {
     begin();
     const auto start = Clock::now();
     pass(nullptr);
-    return static_cast<double>(test_.num_tokens) / seconds_since(start);
+    return static_cast<double>(test_.num_tokens * test_.batch) / seconds_since(start);
   }
 
   /// Mean number of distinct experts of a pass.
@@ -123,10 +127,27 @@ class Rounds {
     return ids;
   }
 
+  Model::State copy_of(const Model::State& state) {
+    Model::State copy = runner_.create_sequence();
+    for (std::size_t layer = 0; layer < state.layers.size(); ++layer) {
+      const LatentCache& from = state.layers[layer];
+      const std::int64_t width = from.rows.dim(1);
+      const cpu::RowReader reader(from.rows, width);
+      const cpu::RowWriter writer(copy.layers[layer].rows, width);
+      std::vector<float> line(static_cast<std::size_t>(width));
+      for (std::int64_t token = 0; token < from.num_tokens; ++token) {
+        reader.read(token, line.data());
+        writer.write(token, line.data());
+      }
+      copy.layers[layer].num_tokens = from.num_tokens;
+    }
+    return copy;
+  }
+
   /// Prompts begin at their depth; decode goes on where it was.
   void begin() {
     check_interrupted();
-    ids_ = random_ids(test_.num_tokens);
+    ids_ = random_ids(test_.num_tokens * test_.batch);
     if (test_.is_prefill && test_.depth == 0) runner_.reset();
   }
 
@@ -137,9 +158,11 @@ class Rounds {
       if (experts != nullptr) *experts += static_cast<double>(experts_of(trace));
       return;
     }
-    for (const std::int64_t id : ids_) {
+    std::vector<Model::State*> sequences = {&runner_.state()};
+    for (Model::State& other : others_) sequences.push_back(&other);
+    for (std::size_t first = 0; first < ids_.size(); first += sequences.size()) {
       Model::Trace trace;
-      runner_.decode(id, experts == nullptr ? nullptr : &trace);
+      runner_.decode(std::span(ids_).subspan(first, sequences.size()), sequences, experts == nullptr ? nullptr : &trace);
       if (experts != nullptr) *experts += static_cast<double>(experts_of(trace));
     }
   }
@@ -148,6 +171,7 @@ class Rounds {
   BenchTest test_;
   std::mt19937_64 random_;
   std::vector<std::int64_t> ids_;
+  std::vector<Model::State> others_;  ///< sequences besides the runner's own
 };
 
 double relative_change(double before, double after) { return std::abs(after - before) / std::min(before, after); }
@@ -157,16 +181,24 @@ BenchRow run_once(Runner& runner, const BenchTest& test, const BenchOptions& opt
   Rounds rounds(runner, test, options.seed);
   rounds.timed();
   const MachineRates before = calibration.measure();
-  for (int rep = 0; rep < options.num_reps; ++rep) row.tok_s.push_back(rounds.timed());
+  for (int rep = 0; rep < options.num_reps; ++rep) {
+    row.tok_s.push_back(rounds.timed());
+    if (static_cast<double>(test.num_tokens * test.batch) > kLongRound * row.tok_s.back())
+      print_note(fmt::format("bench: {}, repetition {} of {}: {:.2f} tok/s", test.name(), rep + 1, options.num_reps, row.tok_s.back()));
+  }
   const MachineRates after = calibration.measure();
-  row.rates = {(before.read_bytes_s + after.read_bytes_s) / 2.0, (before.fp32_flop_s + after.fp32_flop_s) / 2.0};
-  row.drift = std::max(relative_change(before.read_bytes_s, after.read_bytes_s), relative_change(before.fp32_flop_s, after.fp32_flop_s));
+  row.rates = {.read_bytes_s = (before.read_bytes_s + after.read_bytes_s) / 2.0,
+               .fp32_flop_s = (before.fp32_flop_s + after.fp32_flop_s) / 2.0,
+               .int8_op_s = (before.int8_op_s + after.int8_op_s) / 2.0};
+  row.drift = std::max({relative_change(before.read_bytes_s, after.read_bytes_s), relative_change(before.fp32_flop_s, after.fp32_flop_s),
+                        relative_change(before.int8_op_s, after.int8_op_s)});
   row.experts_touched = rounds.experts_touched();
   if (options.breakdown) row.breakdown_wall_s = rounds.broken_down(row.breakdown);
   const Model::Config& config = test.is_prefill ? runner.prefill_run_config() : runner.decode_run_config();
   const Tensor& cache = runner.state().layers.front().rows;
   const PassSize size = {.num_tokens = test.is_prefill ? test.num_tokens : 1,
                          .depth = test.is_prefill ? test.depth : test.depth + test.num_tokens * (options.num_reps + 1) / 2,
+                         .batch = test.batch,
                          .absorbed = !test.is_prefill,
                          .experts_touched = row.experts_touched,
                          .cache_row_bytes = static_cast<std::int64_t>(cache.bytes().size()) / cache.dim(0)};
@@ -189,7 +221,7 @@ double BenchRow::deviation() const {
   return std::sqrt(sum / static_cast<double>(tok_s.size() - 1));
 }
 
-double BenchRow::share() const { return mean() * std::max(bytes_per_token() / rates.read_bytes_s, flop_per_token() / rates.fp32_flop_s); }
+double BenchRow::share() const { return mean() * std::max(read_time(), compute_time()); }
 
 std::int64_t tokens_needed(const BenchTest& test, const BenchOptions& options) {
   const bool starts_anew = test.is_prefill && test.depth == 0;

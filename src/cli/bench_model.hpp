@@ -15,7 +15,8 @@ namespace meshseek::cli {
 struct BenchTest {
   bool is_prefill = true;
   std::int64_t num_tokens = 0;  ///< of the prompt, or generated one after the other
-  std::int64_t depth = 0;       ///< tokens in the cache before
+  std::int64_t depth = 0;       ///< tokens in the cache before, of each sequence
+  std::int64_t batch = 1;       ///< sequences that are decoded at once
   std::string name() const;
 };
 
@@ -28,7 +29,7 @@ struct OperatorTime {
 struct BenchRow {
   BenchTest test = {};
   std::vector<double> tok_s = {};  ///< one per repetition
-  PassCosts pass = {};             ///< of the whole prompt, or of one generated token (mean)
+  PassCosts pass = {};             ///< of the whole prompt, or of one decode step (mean)
   double experts_touched = 0.0;    ///< distinct (layer, expert) pairs of the same pass
   MachineRates rates = {};         ///< mean of before and after
   double drift = 0.0;              ///< largest relative change of a rate meanwhile
@@ -37,11 +38,18 @@ struct BenchRow {
 
   double mean() const;
   double deviation() const;  ///< standard deviation; 0 for one repetition
-  double bytes_per_token() const { return test.is_prefill ? pass.bytes / static_cast<double>(test.num_tokens) : pass.bytes; }
-  double flop_per_token() const { return test.is_prefill ? pass.flop / static_cast<double>(test.num_tokens) : pass.flop; }
-  bool is_memory_bound() const { return bytes_per_token() / rates.read_bytes_s >= flop_per_token() / rates.fp32_flop_s; }
+  double bytes_per_token() const { return per_token(pass.bytes); }
+  double flop_per_token() const { return per_token(pass.flop()); }
+  double int8_flop_per_token() const { return per_token(pass.int8_flop); }
+  /// Seconds a token that reading the bytes, and computing, take at least.
+  double read_time() const { return bytes_per_token() / rates.read_bytes_s; }
+  double compute_time() const { return per_token(pass.fp32_flop / rates.fp32_flop_s + pass.int8_flop / rates.int8_op_s); }
+  bool is_memory_bound() const { return read_time() >= compute_time(); }
   /// The rate that was reached of the rate that limits.
   double share() const;
+
+ private:
+  double per_token(double of_pass) const { return of_pass / static_cast<double>(test.is_prefill ? test.num_tokens : test.batch); }
 };
 
 struct BenchOptions {
@@ -51,7 +59,8 @@ struct BenchOptions {
 };
 
 /// Runs one test: a round to warm up, the repetitions, and one more round that is watched (experts, operators) and not timed. When a rate of the machine moves by
-/// more than 5 % meanwhile, the test is repeated, at most twice. Every token is another random one. At a depth, and in decode, repetitions continue the sequence.
+/// more than 5 % meanwhile, the test is repeated, at most twice. Every token is another random one. At a depth, and in decode, repetitions continue the sequences. Tokens per second are those of all sequences; the others of
+/// a batch begin with a copy of the first one's cache.
 BenchRow run_bench(Runner& runner, const BenchTest& test, const BenchOptions& options, Calibration& calibration);
 
 /// Tokens that the context must hold for a test.

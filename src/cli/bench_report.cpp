@@ -51,11 +51,12 @@ std::vector<std::pair<std::string, OperatorTime>> sorted_breakdown(const BenchRo
 Tree row_tree(const BenchRow& row) {
   Tree tree;
   tree.set("test", Tree(row.test.name()));
-  tree.set("batch", Tree(std::int64_t{1}));
+  tree.set("batch", Tree(row.test.batch));
   tree.set("tok_s", Tree(row.mean()));
   tree.set("tok_s_sd", Tree(row.deviation()));
   tree.set("bytes_per_token", Tree(row.bytes_per_token()));
   tree.set("flop_per_token", Tree(row.flop_per_token()));
+  tree.set("int8_flop_per_token", Tree(row.int8_flop_per_token()));
   tree.set("experts_touched", Tree(row.experts_touched));
   tree.set("gb_s", Tree(row.mean() * row.bytes_per_token() / 1e9));
   tree.set("tflop_s", Tree(row.mean() * row.flop_per_token() / 1e12));
@@ -63,6 +64,7 @@ Tree row_tree(const BenchRow& row) {
   tree.set("share", Tree(row.share()));
   tree.set("read_gb_s", Tree(row.rates.read_bytes_s / 1e9));
   tree.set("fp32_tflop_s", Tree(row.rates.fp32_flop_s / 1e12));
+  tree.set("int8_top_s", Tree(row.rates.int8_op_s / 1e12));
   tree.set("drift", Tree(row.drift));
   if (row.breakdown.empty()) return tree;
   Tree::Array operators;
@@ -81,15 +83,18 @@ Tree row_tree(const BenchRow& row) {
 Tree machine_tree(const BenchReport& report) {
   double read = 0.0;
   double fp32 = 0.0;
+  double int8 = 0.0;
   for (const BenchRow& row : report.rows) {
     read = std::max(read, row.rates.read_bytes_s);
     fp32 = std::max(fp32, row.rates.fp32_flop_s);
+    int8 = std::max(int8, row.rates.int8_op_s);
   }
   Tree machine;
   machine.set("read_gb_s", Tree(read / 1e9));
   machine.set("amx_bf16_tflop_s", Tree());
   machine.set("amx_int8_top_s", Tree());
   machine.set("fp32_tflop_s", Tree(fp32 / 1e12));
+  machine.set("int8_top_s", Tree(int8 / 1e12));
   machine.set("threads", Tree(report.threads));
   machine.set("isa", Tree(report.isa));
   return machine;
@@ -98,11 +103,13 @@ Tree machine_tree(const BenchReport& report) {
 }  // namespace
 
 std::string to_table(const BenchReport& report, TableStyle style) {
-  std::vector<Cells> rows = {{"test", "tok/s", "sd", "MB/token", "GFLOP/token", "experts", "GB/s", "TFLOP/s", "limit", "share", "drift"}};
+  std::vector<Cells> rows = {
+      {"test", "batch", "tok/s", "sd", "MB/token", "GFLOP/token", "experts", "GB/s", "TFLOP/s", "limit", "share", "drift"}};
   for (const BenchRow& row : report.rows) {
-    rows.push_back({row.test.name(), fmt::format("{:.2f}", row.mean()), fmt::format("{:.2f}", row.deviation()),
-                    fmt::format("{:.1f}", row.bytes_per_token() / 1e6), fmt::format("{:.3f}", row.flop_per_token() / 1e9),
-                    fmt::format("{:.1f}", row.experts_touched), fmt::format("{:.2f}", row.mean() * row.bytes_per_token() / 1e9),
+    rows.push_back({row.test.name(), fmt::format("{}", row.test.batch), fmt::format("{:.2f}", row.mean()),
+                    fmt::format("{:.2f}", row.deviation()), fmt::format("{:.1f}", row.bytes_per_token() / 1e6),
+                    fmt::format("{:.3f}", row.flop_per_token() / 1e9), fmt::format("{:.1f}", row.experts_touched),
+                    fmt::format("{:.2f}", row.mean() * row.bytes_per_token() / 1e9),
                     fmt::format("{:.3f}", row.mean() * row.flop_per_token() / 1e12), row.is_memory_bound() ? "memory" : "compute",
                     fmt::format("{:.2f}", row.share()), fmt::format("{:.0f} %", 100.0 * row.drift)});
   }
@@ -113,9 +120,10 @@ std::string to_table(const BenchReport& report, TableStyle style) {
   const BenchRow& last = report.rows.back();
   if (style == TableStyle::markdown) text += "\n";
   return text + fmt::format(
-                    "machine: reads {:.1f} GB/s, {:.3f} TFLOP/s float32; loaded in {:.3f} s; peak RSS {:.2f} GB, {:.2f} GB of it for the "
+                    "machine: reads {:.1f} GB/s, {:.3f} TFLOP/s float32, {:.3f} TOP/s int8; loaded in {:.3f} s; peak RSS {:.2f} GB, {:.2f} "
+                    "GB of it for the "
                     "calibration\n",
-                    last.rates.read_bytes_s / 1e9, last.rates.fp32_flop_s / 1e12, report.load_s,
+                    last.rates.read_bytes_s / 1e9, last.rates.fp32_flop_s / 1e12, last.rates.int8_op_s / 1e12, report.load_s,
                     static_cast<double>(report.peak_rss_bytes) / 1e9, static_cast<double>(report.calibration_bytes) / 1e9);
 }
 

@@ -93,22 +93,24 @@ double Calibration::read_rate(const Region& region, int pattern) {
   return median(rates);
 }
 
-double Calibration::fp32_rate() {
+template <class Multiply>
+double Calibration::compute_rate(std::int64_t products, Multiply&& multiply) {
   constexpr std::int64_t kRounds = 400'000;
-  std::atomic<float> keep = 0.0F;
+  std::atomic<double> keep = 0.0;
   std::vector<double> rates;
   for (int rep = 0; rep < kReps; ++rep) {
     const auto start = Clock::now();
     team_.parallel_for(team_.size(), 1, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t idx = begin; idx < end; ++idx) keep = cpu::kernels().multiply_add(kRounds);
+      for (std::size_t idx = begin; idx < end; ++idx) keep = static_cast<double>(multiply(kRounds));
     });
-    rates.push_back(2.0 * static_cast<double>(cpu::kFmaRound * kRounds) * static_cast<double>(team_.size()) / seconds_since(start));
+    rates.push_back(2.0 * static_cast<double>(products * kRounds) * static_cast<double>(team_.size()) / seconds_since(start));
   }
   return median(rates);
 }
 
 MachineRates Calibration::measure() {
-  MachineRates rates = {.fp32_flop_s = fp32_rate()};
+  MachineRates rates = {.fp32_flop_s = compute_rate(cpu::kFmaRound, cpu::kernels().multiply_add),
+                        .int8_op_s = compute_rate(4 * cpu::kFmaRound, cpu::kernels().multiply_add_int8)};
   for (const Region& region : regions_) {
     for (std::size_t pattern = 0; pattern < kReaders.size(); ++pattern)
       rates.read_bytes_s = std::max(rates.read_bytes_s, read_rate(region, static_cast<int>(pattern)));

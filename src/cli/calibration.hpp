@@ -11,6 +11,7 @@ namespace meshseek::cli {
 struct MachineRates {
   double read_bytes_s = 0.0;  ///< from memory, the best of the read patterns
   double fp32_flop_s = 0.0;   ///< multiply-adds in registers count as two
+  double int8_op_s = 0.0;     ///< the same with int8
 };
 
 /// Measures on all threads of a team. Holds its memory while it lives.
@@ -37,7 +38,9 @@ class Calibration {
   };
   Region map(bool huge) const;
   double read_rate(const Region& region, int pattern);
-  double fp32_rate();
+  /// Of `multiply(rounds)`, which makes `products` products a round.
+  template <class Multiply>
+  double compute_rate(std::int64_t products, Multiply&& multiply);
 
   ThreadTeam& team_;
   std::size_t bytes_ = 0;

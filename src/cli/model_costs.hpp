@@ -7,31 +7,46 @@
 
 namespace meshseek::cli {
 
+/// Multiplications, by what multiplies them.
+struct Products {
+  double fp32 = 0.0;
+  double int8 = 0.0;  ///< LoFi with block-float weights
+
+  Products& operator+=(const Products& other);
+};
+Products operator*(double count, const Products& products);
+
 /// Sums over the weights of a run config, the MTP modules left out.
 struct WeightCosts {
-  double fixed_bytes = 0.0;      ///< read by every pass: all but routed experts and embedding
-  double fixed_products = 0.0;   ///< multiplications of one token with these, without lm_head
-  double head_products = 0.0;    ///< of one row of logits
-  double embedding_bytes = 0.0;  ///< of one token
-  double expert_bytes = 0.0;     ///< of one routed expert of one layer
-  double expert_products = 0.0;  ///< of one token with it
+  double fixed_bytes = 0.0;         ///< read by every pass: all but routed experts and embedding
+  Products fixed_products = {};     ///< of one token with these, without what follows
+  Products last_ffn_products = {};  ///< of one token with the last layer's feed-forward block, its routed experts left out
+  Products head_products = {};      ///< of one row of logits
+  double embedding_bytes = 0.0;     ///< of one token
+  double expert_bytes = 0.0;        ///< of one routed expert of one layer
+  Products expert_products = {};    ///< of one token with it
   std::int64_t moe_layers = 0;
+  bool last_is_moe = false;
 };
 
 WeightCosts weight_costs(const Model::Config& config, const HfConfig& hf);
 
-/// One pass: `num_tokens` tokens after `depth` cached ones, logits for one of them.
+/// One pass: `num_tokens` tokens after `depth` cached ones; the last layer's feed-forward block and the head for the last of them.
 struct PassSize {
   std::int64_t num_tokens = 1;
   std::int64_t depth = 0;
+  std::int64_t batch = 1;            ///< sequences that do the same in one pass
   bool absorbed = true;              ///< decode; otherwise keys and values are expanded (prefill)
   double experts_touched = 0.0;      ///< distinct (layer, expert) pairs that the pass visits
   std::int64_t cache_row_bytes = 0;  ///< of one cached token in one layer
 };
 
 struct PassCosts {
-  double bytes = 0.0;  ///< weights and cached tokens that are read once
-  double flop = 0.0;   ///< a multiply-add counts as two
+  double bytes = 0.0;      ///< weights and cached tokens, each read once
+  double fp32_flop = 0.0;  ///< a multiply-add counts as two
+  double int8_flop = 0.0;
+
+  double flop() const { return fp32_flop + int8_flop; }
 };
 
 PassCosts pass_costs(const WeightCosts& weights, const HfConfig& hf, const PassSize& size);

@@ -27,7 +27,7 @@ struct BenchFlags {
   std::vector<std::int64_t> prompts = {512};
   std::vector<std::int64_t> generated = {64};
   std::vector<std::int64_t> depths = {0};
-  std::int64_t batch = 1;
+  std::vector<std::int64_t> batches = {1};
   bool breakdown = false;
   std::uint64_t seed = 0;
   std::size_t calibration_megabytes = Calibration::kStandardBytes >> 20;
@@ -78,7 +78,7 @@ void run_bench_convert(const BenchFlags& flags) {
   print(fmt::format("limit: the smaller of write and memcpy / 3 = {:.1f} MB/s; share {:.2f}\n", limit / 1e6, share));
 }
 
-/// Prompts at depth 0, generation at every depth.
+/// Prompts at depth 0, generation at every depth with every batch.
 std::vector<BenchTest> tests_of(const BenchFlags& flags) {
   std::vector<BenchTest> tests;
   for (const std::int64_t count : flags.prompts) {
@@ -86,7 +86,9 @@ std::vector<BenchTest> tests_of(const BenchFlags& flags) {
   }
   for (const std::int64_t count : flags.generated) {
     for (const std::int64_t depth : flags.depths) {
-      if (count > 0) tests.push_back({.is_prefill = false, .num_tokens = count, .depth = depth});
+      for (const std::int64_t batch : flags.batches) {
+        if (count > 0) tests.push_back({.is_prefill = false, .num_tokens = count, .depth = depth, .batch = batch});
+      }
     }
   }
   if (tests.empty()) throw UsageError("[bench] there is nothing to measure; expected numbers above 0 in --pp or --tg");
@@ -132,7 +134,6 @@ void run_bench_model(BenchFlags flags) {
 
 void run_bench(const BenchFlags& flags) {
   const bool converts = flags.what == "convert";
-  if (flags.batch != 1) throw UsageError(fmt::format("[--batch] {} sequences at once are not there yet; expected 1", flags.batch));
   if (!flags.what.empty() && !flags.synthetic.empty()) throw UsageError("[bench] give a MODEL or --synthetic, not both");
   if (flags.num_layers > 0 && flags.synthetic.empty())
     throw UsageError("[--num-layers] belongs to --synthetic; a model has the layers it has");
@@ -154,7 +155,10 @@ void add_model_flags(CLI::App& verb, BenchFlags& flags) {
   add_counts("--pp", flags.prompts, "prompt lengths (default 512)");
   add_counts("--tg", flags.generated, "numbers of tokens to generate one by one (default 64)");
   add_counts("--depth", flags.depths, "tokens in the cache before --tg (default 0)");
-  verb.add_option("--batch", flags.batch, "sequences at once: 1")->type_name("N");
+  verb.add_option("--batch", flags.batches, "with --tg: sequences that are decoded at once (default 1)")
+      ->type_name("N,..")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1024));
   verb.add_flag("--breakdown", flags.breakdown, "one more round: the time of each kind of operator");
   verb.add_option("--calibration-size", flags.calibration_megabytes, "memory that is read to learn its rate (default 3072)")
       ->type_name("MIB")

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/thread_team.hpp"
+#include "mesh/dram_pool.hpp"
 #include "mesh/l1_arena.hpp"
 #include "mesh/mesh_device.hpp"
 #include "tensor/tensor.hpp"
@@ -38,6 +39,12 @@ class Device {
 
   /// Memory of activations with buffer_type L1.
   L1Arena& l1() { return l1_; }
+  /// A static decode config plans the arena for one sequence: as many in one step get as much room each.
+  void make_room(std::size_t num_sequences) {
+    l1_.grow(num_sequences * static_cast<std::size_t>(description_.num_cores * description_.l2_bytes));
+  }
+  /// Memory of large results in DRAM.
+  DramPool& dram() { return dram_; }
   /// Bytes of main memory that operators have asked for in all their results so far.
   std::int64_t dram_bytes_allocated() const { return dram_bytes_allocated_; }
   void count_dram_bytes(std::int64_t bytes) { dram_bytes_allocated_ += bytes; }
@@ -57,6 +64,7 @@ class Device {
   ThreadTeam team_;
   DeviceDescription description_;
   L1Arena l1_;
+  DramPool dram_;
   std::atomic<std::int64_t> dram_bytes_allocated_ = 0;
   std::function<void(const OpRecord&)> observer_;
   OperatorRecorder* recorder_ = nullptr;

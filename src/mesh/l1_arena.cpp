@@ -75,7 +75,15 @@ std::shared_ptr<void> L1Arena::allocate(std::size_t bytes) {
   return {block.release(), [state = state_, block_size](void* memory) { state->give_back(memory, block_size); }};
 }
 
-std::size_t L1Arena::capacity() const { return state_->capacity; }
+void L1Arena::grow(std::size_t capacity) {
+  const std::lock_guard lock(state_->mutex);
+  state_->capacity = std::max(state_->capacity, capacity);
+}
+
+std::size_t L1Arena::capacity() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->capacity;
+}
 
 std::size_t L1Arena::used() const {
   const std::lock_guard lock(state_->mutex);

@@ -14,6 +14,8 @@ class L1Arena {
   /// Null when the blocks in use leave too little room.
   std::shared_ptr<void> allocate(std::size_t bytes);
 
+  /// At least this capacity from now on.
+  void grow(std::size_t capacity);
   std::size_t capacity() const;
   std::size_t used() const;  ///< bytes of the blocks that are handed out
   std::size_t peak() const;  ///< the most there were

@@ -35,6 +35,15 @@ TEST(L1Arena, ReturnsNullBeyondItsCapacity) {
   EXPECT_EQ(arena.peak(), 16384U);
 }
 
+TEST(L1Arena, GrowsAndNeverShrinks) {
+  L1Arena arena(8192);
+  EXPECT_EQ(arena.allocate(16384), nullptr);
+  arena.grow(16384);
+  EXPECT_NE(arena.allocate(16384), nullptr);
+  arena.grow(4096);
+  EXPECT_EQ(arena.capacity(), 16384U);
+}
+
 TEST(L1Arena, FreeBlocksOfOtherSizesMakeRoom) {
   L1Arena arena(16384);
   for (int round = 0; round < 3; ++round) {

@@ -8,6 +8,8 @@
 ///
 /// Without a recorder on the device of `x` both are one test of a pointer; the lambda is not called.
 #pragma once
+#include <fmt/format.h>
+
 #include <concepts>
 #include <cstdint>
 #include <span>
@@ -17,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.hpp"
 #include "config/serialise.hpp"
 #include "mesh/device.hpp"
 #include "ops/common_config.hpp"
@@ -78,6 +81,12 @@ void append_weights(const Config& config, const std::string& prefix, std::vector
     else if constexpr (HasFields<Member>)
       append_weights(member, path + ".", weights);
   });
+}
+
+/// \throws Error when a pass of several sequences is recorded: a recorded call has the cache of one
+inline void only_sequence(std::size_t num_sequences, std::string_view op) {
+  if (num_sequences == 1) return;
+  throw Error(fmt::format("[{}] a pass of {} sequences cannot be recorded; expected one sequence", op, num_sequences));
 }
 
 /// Guard of one call, see the top of this file.

@@ -78,9 +78,11 @@ double largest_norm(std::span<const float> values, std::int64_t dim) {
   return largest;
 }
 
-/// Scores err by (k / 16 + 8) roundings of sum |q k| <= |q| |k|; probabilities by twice that, the sum over S tokens by S + 8 roundings.
+/// Scores are sums of chunks of 64 products: they err by (64 + k / 64 + 8) roundings of sum |q k| <= |q| |k|; probabilities by twice that, the sum over S
+/// tokens by S + 8 roundings.
 double bound(std::int64_t key_dim, std::int64_t num_tokens, double score_magnitude, double largest_value) {
-  const double score_error = static_cast<double>(ceil_div(key_dim, 16) + 8) * kEpsilon * score_magnitude;
+  const double score_error =
+      static_cast<double>(std::min<std::int64_t>(key_dim, 64) + ceil_div(key_dim, 64) + 8) * kEpsilon * score_magnitude;
   return (2.0 * score_error + static_cast<double>(num_tokens + 8) * kEpsilon) * largest_value;
 }
 

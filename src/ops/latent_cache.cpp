@@ -9,20 +9,22 @@
 
 namespace meshseek {
 
-void update_cache(LatentCache& cache, const Tensor& c_kv, const Tensor& k_rope, const UpdateCacheConfig& cfg) {
-  const RecordedCall call(c_kv, "update_cache", cfg, [&](CallValues& in) {
-    in.add("c_kv", c_kv).add("k_rope", k_rope).add("num_tokens", cache.num_tokens).add("width", cache.rows.dim(1));
-  });
-  log_operator(device_of(c_kv, "update_cache"), "update_cache",
-               [&] { return fmt::format("c_kv {} at {}", to_string(c_kv.shape()), cache.num_tokens); });
+namespace {
+
+/// \throws ShapeError, ConfigError, Error: what does not fit, before anything is written
+void check(const LatentCache& cache, std::int64_t num_tokens, const Tensor& c_kv, const Tensor& k_rope, std::int64_t num_caches,
+           const UpdateCacheConfig& cfg) {
   if (cache.rows.rank() != 2)
     throw ShapeError(fmt::format("[update_cache] the cache is {}; expected [capacity, values]", to_string(cache.rows.shape())));
-  const std::int64_t num_tokens = c_kv.dim(0);
   const std::int64_t rank = cache.kv_lora_rank;
   const std::int64_t width = cache.rows.dim(1);
-  if (c_kv.rank() != 2 || c_kv.dim(1) != rank || k_rope.volume() != num_tokens * (width - rank)) {
+  if (c_kv.rank() != 2 || c_kv.dim(1) != rank || k_rope.volume() != c_kv.dim(0) * (width - rank)) {
     throw ShapeError(fmt::format("[update_cache] c_kv is {} and k_rope {}; the cache holds {} + {} values a token", to_string(c_kv.shape()),
                                  to_string(k_rope.shape()), rank, width - rank));
+  }
+  if (num_tokens * num_caches != c_kv.dim(0)) {
+    throw ShapeError(fmt::format("[update_cache] c_kv is {} for {} sequences; expected equally many rows for each", to_string(c_kv.shape()),
+                                 num_caches));
   }
   if (cache.rows.dtype() != cfg.dtype) {
     throw ConfigError(fmt::format("[update_cache] the config says {} but the cache is {}; prefill and decode configs must agree",
@@ -32,17 +34,42 @@ void update_cache(LatentCache& cache, const Tensor& c_kv, const Tensor& k_rope, 
     throw Error(fmt::format("[update_cache] the cache holds {} tokens; {} and {} more do not fit", cache.rows.dim(0), cache.num_tokens,
                             num_tokens));
   }
+}
+
+}  // namespace
+
+void update_cache(LatentCaches caches, const Tensor& c_kv, const Tensor& k_rope, const UpdateCacheConfig& cfg) {
+  const LatentCache& first = *caches.front();
+  const RecordedCall call(c_kv, "update_cache", cfg, [&](CallValues& in) {
+    only_sequence(caches.size(), "update_cache");
+    in.add("c_kv", c_kv).add("k_rope", k_rope).add("num_tokens", first.num_tokens).add("width", first.rows.dim(1));
+  });
+  log_operator(device_of(c_kv, "update_cache"), "update_cache",
+               [&] { return fmt::format("c_kv {} at {}", to_string(c_kv.shape()), first.num_tokens); });
+  const auto num_caches = static_cast<std::int64_t>(caches.size());
+  const std::int64_t num_tokens = c_kv.dim(0) / num_caches;  // of each
+  for (const LatentCache* cache : caches) check(*cache, num_tokens, c_kv, k_rope, num_caches, cfg);
+  const std::int64_t rank = first.kv_lora_rank;
+  const std::int64_t width = first.rows.dim(1);
   const cpu::RowReader read_latent(c_kv, rank);
   const cpu::RowReader read_key(k_rope, width - rank);
-  const cpu::RowWriter writer(cache.rows, width);
   std::vector<float> line(static_cast<std::size_t>(width));
-  for (std::int64_t token = 0; token < num_tokens; ++token) {
-    read_latent.read(token, line.data());
-    read_key.read(token, line.data() + rank);
-    writer.write(cache.num_tokens + token, line.data());
+  std::int64_t row = 0;
+  for (LatentCache* cache : caches) {
+    const cpu::RowWriter writer(cache->rows, width);
+    for (std::int64_t token = 0; token < num_tokens; ++token, ++row) {
+      read_latent.read(row, line.data());
+      read_key.read(row, line.data() + rank);
+      writer.write(cache->num_tokens + token, line.data());
+    }
+    cache->num_tokens += num_tokens;
   }
-  cache.num_tokens += num_tokens;
-  call.finish([&](CallValues& out) { out.add("rows", cache.rows.slice_rows(cache.num_tokens - num_tokens, cache.num_tokens)); });
+  call.finish([&](CallValues& out) { out.add("rows", first.rows.slice_rows(first.num_tokens - num_tokens, first.num_tokens)); });
+}
+
+void update_cache(LatentCache& cache, const Tensor& c_kv, const Tensor& k_rope, const UpdateCacheConfig& cfg) {
+  LatentCache* one = &cache;
+  update_cache(LatentCaches(&one, 1), c_kv, k_rope, cfg);
 }
 
 Tensor cached_latents(const LatentCache& cache, DataType dtype) {

@@ -62,7 +62,8 @@ Tensor multiply(const Tensor& x, const LinearConfig& cfg, std::span<const cpu::R
       },
       [&] { return fmt::format("{}, result in {}", to_string(plan), to_string(cfg.memory_config)); });
   Tensor y = make_result(std::move(shape), cfg.dtype.value_or(activation_dtype(cfg.compute_kernel_config)), cfg.memory_config, device, op);
-  const cpu::Activations activations(x, in_features(cfg), fidelity, device.team());
+  const bool with_floats = !cfg.transpose_b;  // what LoFi multiplies there
+  const cpu::Activations activations(x, in_features(cfg), fidelity, device, with_floats);
   const cpu::WeightMatrix matrix(weight);
   const std::vector<float> bias = bias_values(cfg);
   const cpu::MatmulProblem problem = {

@@ -72,7 +72,8 @@ Tensor make_result(Shape shape, DataType dtype, const MemoryConfig& memory_confi
   const std::int64_t bytes = storage_bytes(shape, dtype, Layout::row_major);
   if (memory_config.buffer_type != BufferType::L1) {
     device.count_dram_bytes(bytes);
-    return Tensor::empty(std::move(shape), dtype, &device);
+    if (static_cast<std::size_t>(bytes) < DramPool::kSmallest) return Tensor::empty(std::move(shape), dtype, &device);
+    return Tensor::in_memory(device.dram().allocate(static_cast<std::size_t>(bytes)), std::move(shape), dtype, &device);
   }
   std::shared_ptr<void> memory = device.l1().allocate(static_cast<std::size_t>(bytes));
   if (memory == nullptr) {

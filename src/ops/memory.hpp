@@ -2,6 +2,8 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <new>
 #include <string>
 #include <string_view>
 
@@ -14,6 +16,15 @@ namespace meshseek {
 /// An uninitialised result in main memory (DRAM) or in the device's arena (L1).
 /// \throws Error when the arena has too little room left: how much is asked for, used and there
 Tensor make_result(Shape shape, DataType dtype, const MemoryConfig& memory_config, Device& device, std::string_view op);
+
+/// Uninitialised memory for `count` values while an operator runs, aligned to 64.
+template <class T>
+std::shared_ptr<T> make_scratch(std::size_t count, Device& device) {
+  constexpr std::align_val_t kAlignment{64};
+  const std::size_t bytes = count * sizeof(T);
+  if (bytes >= DramPool::kSmallest) return std::static_pointer_cast<T>(device.dram().allocate(bytes));
+  return {static_cast<T*>(::operator new(bytes, kAlignment)), [](T* data) { ::operator delete(data, kAlignment); }};
+}
 
 /// Pieces of a matrix of `rows` x `cols` values, one for each core.
 struct ShardPlan {

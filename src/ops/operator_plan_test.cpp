@@ -1,6 +1,4 @@
 // Every field that says how work is cut up changes what runs, and no result beyond rounding.
-#include <chrono>
-#include <functional>
 #include <set>
 #include <string>
 
@@ -307,42 +305,6 @@ TEST(Validate, RefusesMemoryConfigsThatMeanNothing) {
   EXPECT_THAT(
       message_of<ConfigError>([] { validate(RmsNormConfig{.memory_config = L1_WIDTH_SHARDED_MEMORY_CONFIG}, "norm"); }),
       HasSubstr("[norm.memory_config.memory_layout] WIDTH_SHARDED has no meaning for this operator; expected INTERLEAVED, HEIGHT_SHARDED"));
-}
-
-/// Seconds of the best of several runs.
-double best_time(const std::function<void()>& body) {
-  double best = 1e9;
-  for (int repetition = 0; repetition < 7; ++repetition) {
-    const auto start = std::chrono::steady_clock::now();
-    body();
-    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-  }
-  return best;
-}
-
-TEST(PlannedTime, CoresThatDecodeTheWeightAgainTakeLonger) {
-  // One thread, so that a busy machine slows both sides alike; ratios far from 1.
-  Device device(1);
-  constexpr std::int64_t kSide = 1024;
-  LinearConfig cfg;
-  cfg.input_tensor_b = weight_slot(random_values(kSide * kSide, 1), {kSide, kSide}, DataType::bfloat8_b, Layout::tile);
-  const Tensor x = random_activation({128, kSide}, 2, device);
-  const auto time_of = [&](MathFidelity fidelity, std::int64_t per_core_M) {
-    cfg.compute_kernel_config.math_fidelity = fidelity;
-    cfg.program_config = OneD{.compute_with_storage_grid_size = {static_cast<std::int32_t>(4 / per_core_M), 1},
-                              .in0_block_w = 32,
-                              .per_core_M = per_core_M,
-                              .per_core_N = 32,
-                              .mcast_in0 = false};
-    return best_time([&] { linear(x, cfg); });
-  };
-  const double together = time_of(MathFidelity::HiFi2, 4);
-  const double apart = time_of(MathFidelity::HiFi2, 1);  // each of four cores decodes the whole weight
-  const double lofi = time_of(MathFidelity::LoFi, 4);
-  std::printf("per_core_M 1 / 4: time x %.2f; LoFi / HiFi2: time x %.2f\n", apart / together, lofi / together);
-  RecordProperty("per_core_M_time_ratio", std::to_string(apart / together));
-  RecordProperty("math_fidelity_time_ratio", std::to_string(lofi / together));
-  EXPECT_GT(apart / together, 1.1);
 }
 
 }  // namespace

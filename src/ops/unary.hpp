@@ -1,18 +1,16 @@
 /// Functions of one value.
 #pragma once
-#include <cmath>
 #include <span>
 
 #include "ops/common_config.hpp"
+#include "ops/cpu/kernels.hpp"
 
 namespace meshseek {
 
 /// values[i] = op(values[i]); SILU(x) = x / (1 + e^-x), SIGMOID(x) = 1 / (1 + e^-x).
 inline void apply_unary(UnaryOpType op, std::span<float> values) {
-  for (float& value : values) {
-    const float sigmoid = 1.0F / (1.0F + std::exp(-value));
-    value = op == UnaryOpType::SILU ? value * sigmoid : sigmoid;
-  }
+  const auto apply = op == UnaryOpType::SILU ? cpu::kernels().silu : cpu::kernels().sigmoid;
+  apply(values.data(), static_cast<std::int64_t>(values.size()));
 }
 
 }  // namespace meshseek

@@ -19,11 +19,11 @@ namespace fs = std::filesystem;
 constexpr const char* kJournal = "journal.jsonl";
 
 void check_folder(const Path& store) {
-  if (!fs::exists(store) || fs::exists(store / kLockFile) || fs::exists(store / kWeightConfigFile)) return;
+  if (!fs::exists(store)) return;
   if (!fs::is_directory(store)) throw Error(fmt::format("[{}] is a file; expected a folder for the store", store.string()));
-  if (!fs::is_empty(store)) {
-    throw Error(fmt::format("[{}] holds other files and is no store; name a new or empty folder", store.string()));
-  }
+  // In this order: another converter may begin at any moment, and what it writes first is the lock.
+  if (fs::is_empty(store) || fs::exists(store / kLockFile) || fs::exists(store / kWeightConfigFile)) return;
+  throw Error(fmt::format("[{}] holds other files and is no store; name a new or empty folder", store.string()));
 }
 
 bool has_size(const Path& path, std::int64_t bytes) {

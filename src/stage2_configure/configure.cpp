@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <optional>
+
 #include "base/error.hpp"
 #include "config/model_config_file.hpp"
 #include "config/overlay.hpp"
@@ -53,10 +55,23 @@ void apply_assignments(Tree& root, const std::vector<std::string>& sets, const s
   }
 }
 
-void apply_changes(Tree& root, const std::vector<Overlay>& overlays, const std::vector<std::string>& sets, Provenance* provenance) {
+/// The changes of an overlay to the config of one mode; nothing when its "mode" is the other one.
+std::optional<Tree> overlay_for(const Overlay& overlay, Mode mode) {
+  const Tree* given = overlay.tree.find("mode");
+  if (given == nullptr) return overlay.tree;
+  if (from_tree<Mode>(*given, overlay.name + " mode") != mode) return std::nullopt;
+  Tree changes = overlay.tree;
+  std::erase_if(changes.object(), [](const Tree::Member& member) { return member.first == "mode"; });
+  return changes;
+}
+
+void apply_changes(Tree& root, Mode mode, const std::vector<Overlay>& overlays, const std::vector<std::string>& sets,
+                   Provenance* provenance) {
   for (const Overlay& overlay : overlays) {
-    apply_overlay(root, overlay.tree);
-    if (provenance != nullptr) provenance->overlay(overlay.tree, overlay.name);
+    const std::optional<Tree> changes = overlay_for(overlay, mode);
+    if (!changes) continue;
+    apply_overlay(root, *changes);
+    if (provenance != nullptr) provenance->overlay(*changes, overlay.name);
   }
   apply_assignments(root, sets, "", provenance);
 }
@@ -88,7 +103,7 @@ Tree with_overlays(const Tree& model_config, const std::vector<Overlay>& overlay
     folded.set("model", *model_config.find("model"));
     *provenance = Provenance::of_file(folded, file);
   }
-  apply_changes(root, overlays, sets, provenance);
+  apply_changes(root, from_tree<Mode>(*model_config.find("mode"), file + " mode"), overlays, sets, provenance);
   Tree document = model_config;
   *document.find("model") = fold_model(*root.find("model"));
   return document;
@@ -104,7 +119,7 @@ Tree make_model_config(const HfConfig& hf, const ConfigureOptions& options, Prov
   root.set("model", expand_tree(to_tree(config), {}, LayerPlaceholder::keep, "model"));
   if (provenance != nullptr) *provenance = Provenance::of(root, "default");
   fit_to_weights(root, options, provenance);
-  apply_changes(root, options.overlays, options.sets, provenance);
+  apply_changes(root, options.mode, options.overlays, options.sets, provenance);
   Tree document;
   document.set("format_version", Tree(kModelConfigVersion));
   document.set("mode", Tree(prefill ? "prefill" : "decode"));

@@ -13,7 +13,7 @@
 
 namespace meshseek {
 
-/// A tree of changes, and the name under which explain() shows it.
+/// A tree of changes, optionally with a "mode" whose config alone it changes, and the name under which explain() shows it.
 struct Overlay {
   Tree tree = {};
   std::string name = {};

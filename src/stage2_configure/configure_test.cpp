@@ -126,6 +126,26 @@ TEST(Configure, OverlaysComeBeforeAssignmentsAndEachInTheOrderGiven) {
             Tree("float32"));
 }
 
+TEST(Configure, AnOverlayWithAModeChangesThatModeOnly) {
+  const Overlay overlay = {.tree = parse_json(R"({"mode": "decode", "model": {"lm_head": {"dtype": "bfloat16"}}})", "overlay"),
+                           .name = "overlay o.json"};
+  for (const Mode mode : {Mode::prefill, Mode::decode}) {
+    const Tree plain = make_model_config(hf_of("v3-tiny"), {.mode = mode});
+    const Tree changed = make_model_config(hf_of("v3-tiny"), {.mode = mode, .overlays = {overlay}});
+    EXPECT_EQ(with_overlays(plain, {overlay}, {}), changed);
+    const auto* dtype = changed.find("model")->find("lm_head")->find("dtype");
+    if (mode == Mode::prefill) {
+      EXPECT_EQ(changed, plain);
+    } else {
+      ASSERT_NE(dtype, nullptr);
+      EXPECT_EQ(*dtype, Tree("bfloat16"));
+    }
+  }
+  const Overlay other = {.tree = parse_json(R"({"mode": "train"})", "overlay"), .name = "overlay o.json"};
+  EXPECT_THAT([&] { make_model_config(hf_of("v3-tiny"), {.overlays = {other}}); },
+              ThrowsMessage<ConfigError>(HasSubstr("[overlay o.json mode]")));
+}
+
 TEST(Configure, TheFrameOfAFileIsChecked) {
   const Tree document = make_model_config(hf_of("v3-tiny"), {});
   const auto refuse = [&](const char* key, const Tree& value, const char* words) {

@@ -70,7 +70,7 @@ Runner::Runner(const Path& store, const Tree& prefill_config, const Tree& decode
   reset();
 }
 
-void Runner::reset() { state_ = Model::create_state(hf_, decode_, capacity_, *device_); }
+void Runner::reset() { state_ = create_sequence(); }
 
 void Runner::check_vocabulary(std::span<const std::int64_t> ids) const {
   if (ids.empty()) throw Error("[run] the prompt has no tokens; expected at least one");
@@ -81,8 +81,8 @@ void Runner::check_vocabulary(std::span<const std::int64_t> ids) const {
   }
 }
 
-void Runner::check_capacity(std::size_t num_new_ids) const {
-  const std::int64_t needed = state_.num_tokens() + static_cast<std::int64_t>(num_new_ids);
+void Runner::check_capacity(const Model::State& state, std::size_t num_new_ids) const {
+  const std::int64_t needed = state.num_tokens() + static_cast<std::int64_t>(num_new_ids);
   if (needed > capacity_) {
     throw Error(fmt::format("[run] the context would be {} tokens; the limit is {} (max_position_embeddings {}); shorten the prompt",
                             needed, capacity_, hf_.max_position_embeddings));
@@ -96,15 +96,31 @@ Tensor Runner::ids_tensor(std::span<const std::int64_t> ids) const {
 
 Model::Output Runner::prefill(std::span<const std::int64_t> ids, Model::Logits logits, Model::Trace* trace) {
   check_vocabulary(ids);
-  check_capacity(ids.size());
-  return model_->forward(ids_tensor(ids), prefill_, state_, logits, trace);
+  check_capacity(state_, ids.size());
+  Model::State* own = &state_;
+  return model_->forward(ids_tensor(ids), prefill_, std::span(&own, 1), logits, trace);
 }
 
 Model::Output Runner::decode(std::int64_t id, Model::Trace* trace) {
-  check_vocabulary(std::span(&id, 1));
-  check_capacity(1);
-  return model_->forward(ids_tensor(std::span(&id, 1)), decode_, state_, Model::Logits::all, trace);
+  Model::State* own = &state_;
+  return decode(std::span(&id, 1), std::span(&own, 1), trace);
 }
+
+Model::Output Runner::decode(std::span<const std::int64_t> ids, std::span<Model::State* const> sequences, Model::Trace* trace) {
+  check_vocabulary(ids);
+  if (ids.size() != sequences.size())
+    throw Error(fmt::format("[run] {} tokens for {} sequences; expected one token for each", ids.size(), sequences.size()));
+  for (std::size_t idx = 0; idx < sequences.size(); ++idx) {
+    check_capacity(*sequences[idx], 1);
+    if (std::find(sequences.begin(), sequences.begin() + static_cast<std::ptrdiff_t>(idx), sequences[idx]) !=
+        sequences.begin() + static_cast<std::ptrdiff_t>(idx))
+      throw Error(fmt::format("[run] sequence {} is in the batch twice; expected different sequences", idx));
+  }
+  device_->make_room(sequences.size());
+  return model_->forward(ids_tensor(ids), decode_, sequences, Model::Logits::all, trace);
+}
+
+Model::State Runner::create_sequence() { return Model::create_state(hf_, decode_, capacity_, *device_); }
 
 Mtp::Output Runner::mtp(const Model::Output& main, std::span<const std::int64_t> ids) {
   if (prefill_.mtp.empty()) throw Error("[run] the model has no MTP module (num_nextn_predict_layers is 0)");

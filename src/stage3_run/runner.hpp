@@ -40,7 +40,7 @@ struct RunnerOptions {
   bool strict = false;                                        ///< a config that was made for another number of cores is an error
 };
 
-/// Loaded weights, both run configs and one sequence's state. Not thread-safe.
+/// Loaded weights, both run configs and one sequence's state; more sequences may be decoded with them. Not thread-safe.
 class Runner {
  public:
   /// \param prefill_config, decode_config documents of stage 2. \throws Error, ConfigError: see create_run_config().
@@ -50,6 +50,12 @@ class Runner {
   /// \throws Error: no ids, an id beyond the vocabulary (names id and position), context beyond the capacity.
   Model::Output prefill(std::span<const std::int64_t> ids, Model::Logits logits, Model::Trace* trace = nullptr);
   Model::Output decode(std::int64_t id, Model::Trace* trace = nullptr);
+  /// One token of each of B sequences in one pass: every weight, and every expert that several visit, is read once. A sequence has the bits it has alone.
+  /// \return logits [B, vocab_size]
+  /// \throws Error: no sequence, another number of ids, one sequence twice, and as above; no state has changed then
+  Model::Output decode(std::span<const std::int64_t> ids, std::span<Model::State* const> sequences, Model::Trace* trace = nullptr);
+  /// An empty sequence of the same capacity, besides the runner's own.
+  Model::State create_sequence();
   /// MTP module 0 over the hidden states of `main` (from prefill): row i gets ids[i + 1]. \return [ids.size() - 1, vocab_size] logits
   Mtp::Output mtp(const Model::Output& main, std::span<const std::int64_t> ids);
   /// Forgets the sequence.
@@ -57,6 +63,7 @@ class Runner {
 
   const HfConfig& hf_config() const { return hf_; }
   const Model::State& state() const { return state_; }
+  Model::State& state() { return state_; }
   const Model::Config& prefill_run_config() const { return prefill_; }
   const Model::Config& decode_run_config() const { return decode_; }
   Device& device() { return *device_; }
@@ -68,7 +75,7 @@ class Runner {
 
  private:
   void check_vocabulary(std::span<const std::int64_t> ids) const;
-  void check_capacity(std::size_t num_new_ids) const;
+  void check_capacity(const Model::State& state, std::size_t num_new_ids) const;
   Tensor ids_tensor(std::span<const std::int64_t> ids) const;
 
   HfConfig hf_;

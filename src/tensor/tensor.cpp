@@ -9,6 +9,7 @@
 #include <string>
 
 #include "base/error.hpp"
+#include "base/zeroed_memory.hpp"
 #include "tensor/tile_layout.hpp"
 
 namespace meshseek {
@@ -66,7 +67,8 @@ Tensor Tensor::in_memory(std::shared_ptr<void> memory, Shape shape, DataType dty
 
 Tensor Tensor::zeros(Shape shape, DataType dtype, Device* device) {
   const auto size = static_cast<std::size_t>(storage_bytes(shape, dtype, Layout::row_major));
-  // calloc leaves large blocks untouched: a cache for the whole context costs memory only where it is used.
+  // Large blocks stay untouched: a cache for the whole context costs memory only where it is used.
+  if (size >= kHugePage) return adopt(map_zeroed(size), size, std::move(shape), dtype, device);
   return adopt({std::calloc(size == 0 ? 1 : size, 1), std::free}, size, std::move(shape), dtype, device);
 }
 

@@ -46,8 +46,12 @@ TEST_F(Bench, RowsAreConsistentWithEachOtherAndWithTheModel) {
     EXPECT_DOUBLE_EQ(number(row, "gb_s"), tok_s * number(row, "bytes_per_token") / 1e9);
     EXPECT_DOUBLE_EQ(number(row, "tflop_s"), tok_s * number(row, "flop_per_token") / 1e12);
     const double memory = number(row, "gb_s") / number(row, "read_gb_s");
-    const double compute = number(row, "tflop_s") / number(row, "fp32_tflop_s");
-    EXPECT_DOUBLE_EQ(number(row, "share"), std::max(memory, compute));
+    const double int8_flop = number(row, "int8_flop_per_token");
+    const double fp32_flop = number(row, "flop_per_token") - int8_flop;
+    const double compute = tok_s / 1e12 * (fp32_flop / number(row, "fp32_tflop_s") + int8_flop / number(row, "int8_top_s"));
+    EXPECT_NEAR(number(row, "share"), std::max(memory, compute), 1e-9);
+    EXPECT_GT(int8_flop, 0.0) << "standard feed-forward blocks are LoFi";
+    EXPECT_LT(int8_flop, number(row, "flop_per_token"));
     EXPECT_EQ(row.find("limit")->as_string(""), memory >= compute ? "memory" : "compute");
   }
   EXPECT_GT(number(row_of(report, 2), "bytes_per_token"), number(row_of(report, 1), "bytes_per_token")) << "the cache is read";
@@ -55,7 +59,24 @@ TEST_F(Bench, RowsAreConsistentWithEachOtherAndWithTheModel) {
   EXPECT_GT(number(report, "peak_rss_bytes"), number(report, "calibration_bytes"));
 }
 
-/// One token visits num_experts_per_tok different experts in each MoE layer; many tokens at most all.
+/// What has no int8 activations is measured against float32.
+TEST_F(Bench, ComputeTimeFollowsTheFidelity) {
+  const std::string model = checkpoint("v2lite-tiny").string();
+  const Arguments common = {"--calibration-size", "8", "--pp", "16", "--tg", "0", "--reps", "1", "--json"};
+  const auto bench = [&](const Arguments& more) {
+    Arguments arguments = {"bench", model};
+    arguments.insert(arguments.end(), common.begin(), common.end());
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return row_of(run(arguments).json());
+  };
+  const Tree lofi = bench({});
+  const Tree floats = bench({"--dtype", "float32"});
+  EXPECT_GT(number(lofi, "int8_flop_per_token"), 0.0);
+  EXPECT_EQ(number(floats, "int8_flop_per_token"), 0.0);
+  EXPECT_DOUBLE_EQ(number(floats, "flop_per_token"), number(lofi, "flop_per_token"));
+}
+
+/// One token visits num_experts_per_tok different experts in each MoE layer; many tokens at most all. The last layer's block sees the last token alone.
 TEST_F(Bench, ExpertsThatWereTouchedAreCounted) {
   const Path model = checkpoint("v2lite-tiny");
   const HfConfig hf = read_hf_config(model);
@@ -64,8 +85,29 @@ TEST_F(Bench, ExpertsThatWereTouchedAreCounted) {
   const Tree report =
       run({"bench", model.string(), "--calibration-size", "8", "--pp", "1,200", "--tg", "3", "--reps", "1", "--json"}).json();
   EXPECT_EQ(number(row_of(report, 0), "experts_touched"), moe_layers * hf.num_experts_per_tok);
-  EXPECT_EQ(number(row_of(report, 1), "experts_touched"), moe_layers * hf.n_routed_experts) << "200 random tokens visit all of so few";
+  EXPECT_EQ(number(row_of(report, 1), "experts_touched"), (moe_layers - 1) * hf.n_routed_experts + hf.num_experts_per_tok)
+      << "200 random tokens visit all of so few";
   EXPECT_EQ(number(row_of(report, 2), "experts_touched"), moe_layers * hf.num_experts_per_tok);
+}
+
+/// A batch visits more experts than one token, and reads everything else once for all its sequences.
+TEST_F(Bench, BatchesShareWhatTheyRead) {
+  const Path model = checkpoint("v2lite-tiny");
+  const Tree report = run({"bench", model.string(), "--calibration-size", "8", "--pp", "0", "--tg", "3", "--depth", "0,20", "--batch",
+                           "1,6", "--reps", "1", "--json"})
+                          .json();
+  ASSERT_EQ(report.find("rows")->as_array("rows").size(), 4U);
+  for (const std::size_t first : {std::size_t{0}, std::size_t{2}}) {
+    const Tree alone = row_of(report, first), batch = row_of(report, first + 1);
+    EXPECT_EQ(alone.find("batch")->as_integer(""), 1);
+    EXPECT_EQ(batch.find("batch")->as_integer(""), 6);
+    EXPECT_EQ(batch.find("test")->as_string(""), alone.find("test")->as_string(""));
+    EXPECT_LT(number(batch, "bytes_per_token"), number(alone, "bytes_per_token"));
+    EXPECT_GT(number(batch, "bytes_per_token"), number(alone, "bytes_per_token") / 6.0);
+    EXPECT_NEAR(number(batch, "flop_per_token"), number(alone, "flop_per_token"), 1e-6 * number(alone, "flop_per_token"));
+    EXPECT_GT(number(batch, "experts_touched"), number(alone, "experts_touched"));
+    EXPECT_LE(number(batch, "experts_touched"), 6.0 * number(alone, "experts_touched"));
+  }
 }
 
 TEST_F(Bench, TheBreakdownAddsUpToThePass) {
@@ -95,7 +137,7 @@ TEST_F(Bench, TheBreakdownAddsUpToThePass) {
 TEST_F(Bench, WhatCannotBeMeasuredIsRefused) {
   expect_failure(run({"bench", (folder() / "luck").string()}), "there is no such folder");
   const std::string model = checkpoint("v3-tiny").string();
-  expect_usage_error(run({"bench", model, "--batch", "8"}), "[--batch] 8 sequences");
+  expect_usage_error(run({"bench", model, "--batch", "0"}), "--batch");
   expect_usage_error(run({"bench", model, "--pp", "0", "--tg", "0"}), "nothing to measure");
   expect_usage_error(run({"bench", model, "--pp", "-3"}), "-3");
   expect_usage_error(run({"bench", model, "--num-layers", "2"}), "[--num-layers]");

@@ -12,9 +12,9 @@ namespace {
 
 using Flags = std::set<std::string>;
 
-const std::vector<std::string> kVerbs = {
-    "convert", "configure",           "run",   "logits", "score", "tokenize", "template", "inspect", "explain",
-    "replay",  "generate-checkpoint", "verify", "bench"};
+const std::vector<std::string> kVerbs = {"convert",  "configure", "run",     "logits", "score", "tokenize",
+                                         "template", "inspect",   "explain", "replay", "tune",  "generate-checkpoint",
+                                         "verify",   "bench"};
 
 class Usage : public ProgramTest {};
 

@@ -20,6 +20,9 @@ sums() { (cd "$1" && find . -name '*.tensorbin' -exec sha256sum {} + | sort -k 2
 diff <(sums "$work/emulated") <(sums "$work/native")
 
 # What the CPU lacks is refused in words, not by a signal.
-status=0
-MESHSEEK_CACHE=$work/emulated MESHSEEK_FORCE_ISA=avx512 qemu-x86_64 -cpu "$cpu" "$meshseek" "${generate[@]}" >/dev/null 2>"$work/refused" || status=$?
-[[ $status == 1 ]] && grep -q 'MESHSEEK_FORCE_ISA' "$work/refused"
+for lacking in avx512 amx; do
+  status=0
+  MESHSEEK_CACHE=$work/emulated MESHSEEK_FORCE_ISA=$lacking qemu-x86_64 -cpu "$cpu" "$meshseek" "${generate[@]}" >/dev/null 2>"$work/refused" || status=$?
+  [[ $status == 1 ]]
+  grep -q "\[MESHSEEK_FORCE_ISA\] \"$lacking\"" "$work/refused"
+done

@@ -1,8 +1,6 @@
 // How long create_run_config() takes for a V3-shaped model of tiny tensors. Runs alone: it compares times.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <string>
@@ -12,6 +10,7 @@
 #include "modules/model/model.hpp"
 #include "stage3_run/create_run_config.hpp"
 #include "tensor/tile_layout.hpp"
+#include "tests/support/best_time.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace meshseek {
@@ -73,18 +72,6 @@ Tree weights_for(Model::Config& config, const FileOf& file_of) {
   return keep_weights(keep_weights, root);
 }
 
-/// Best of several runs, in seconds.
-template <class Body>
-double best_of(int repetitions, const Body& body) {
-  double best = 1e9;
-  for (int repetition = 0; repetition < repetitions; ++repetition) {
-    const auto start = std::chrono::steady_clock::now();
-    body();
-    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-  }
-  return best;
-}
-
 TEST(MergeTime, IsLessThanOpeningTheFilesAndGrowsLinearly) {
   constexpr int kAttempts = 5;  // another program may take the memory bandwidth for a while
   const TemporaryFolder store;
@@ -111,9 +98,10 @@ TEST(MergeTime, IsLessThanOpeningTheFilesAndGrowsLinearly) {
 
   double merge_s = 1e9, large_merge_s = 1e9, open_s = 1e9;
   for (int attempt = 0; attempt < kAttempts && (merge_s >= open_s || large_merge_s >= 12.0 * merge_s || attempt == 0); ++attempt) {
-    merge_s = best_of(15, [&] { create_run_config<Model::Config>(small_config, small_weights, "model", mapped, options); });
-    large_merge_s = best_of(15, [&] { create_run_config<Model::Config>(large_config, large_weights, "model", mapped, options); });
-    open_s = best_of(5, [&] {
+    merge_s = testing::best_time(15, [&] { create_run_config<Model::Config>(small_config, small_weights, "model", mapped, options); });
+    large_merge_s =
+        testing::best_time(15, [&] { create_run_config<Model::Config>(large_config, large_weights, "model", mapped, options); });
+    open_s = testing::best_time(5, [&] {
       for (const auto& entry : std::filesystem::recursive_directory_iterator(store.path())) {
         if (entry.is_regular_file()) const TensorFile file(entry.path());
       }

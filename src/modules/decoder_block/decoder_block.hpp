@@ -39,12 +39,14 @@ class DecoderBlock {
   static Config decode_model_config(const HfConfig& hf, bool is_moe, const MeshDevice& mesh);
   DecoderBlock(const HfConfig& hf, const MeshDevice& mesh);
 
+  enum class Rows { all, last };  ///< for which tokens the feed-forward block runs
   struct Output {
-    Tensor h = {};  ///< [T, hidden_size], the residual stream
+    Tensor h = {};  ///< [T, hidden_size], the residual stream; [1, hidden_size] with Rows::last
     std::optional<Routing> routing = {};
   };
   /// \param h [T, hidden_size], the residual stream
-  Output forward(const Tensor& h, const Config& cfg, const RopeTables& tables, LatentCache& cache) const;
+  /// \param rows last: nobody asks for the others, whose keys and values are cached all the same (the last layer of a prompt)
+  Output forward(const Tensor& h, const Config& cfg, const RopeTables& tables, LatentCaches caches, Rows rows = Rows::all) const;
 
  private:
   RmsNorm norm_;

@@ -59,15 +59,15 @@ class Mla {
   /// An empty cache of `capacity` tokens on `device`: capacity * (r + dr) values.
   static LatentCache create_state(const HfConfig& hf, const Config& cfg, std::int64_t capacity, Device& device);
 
-  /// Appends T tokens to the cache and attends to all of it.
+  /// Appends T tokens to the caches of their sequences; each row attends to its own.
   /// \param x [T, hidden_size], already normed; \param tables RoPE of the T positions  \return [T, hidden_size]
-  Tensor forward(const Tensor& x, const Config& cfg, const RopeTables& tables, LatentCache& cache) const;
+  Tensor forward(const Tensor& x, const Config& cfg, const RopeTables& tables, LatentCaches caches) const;
 
  private:
   Tensor queries(const Tensor& x, const Config& cfg, const RopeTables& tables) const;
-  void append(const Tensor& x, const Config& cfg, const RopeTables& tables, LatentCache& cache) const;
-  Tensor attend_naive(const Tensor& q, const Config& cfg, const LatentCache& cache) const;
-  Tensor attend_absorbed(const Tensor& q, const Config& cfg, const LatentCache& cache) const;
+  void append(const Tensor& x, const Config& cfg, const RopeTables& tables, LatentCaches caches) const;
+  Tensor attend_naive(const Tensor& q, const Config& cfg, LatentCaches caches) const;
+  Tensor attend_absorbed(const Tensor& q, const Config& cfg, LatentCaches caches) const;
 
   std::int64_t num_heads_;
   std::int64_t nope_dim_;

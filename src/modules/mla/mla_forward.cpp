@@ -1,5 +1,8 @@
+#include <fmt/format.h>
+
 #include <utility>
 
+#include "base/error.hpp"
 #include "modules/mla/mla.hpp"
 #include "ops/concat.hpp"
 #include "ops/linear.hpp"
@@ -33,17 +36,23 @@ Tensor Mla::queries(const Tensor& x, const Config& cfg, const RopeTables& tables
   return rope_.forward(q.reshape({x.dim(0), num_heads_, nope_dim_ + rope_dim_}), tables, cfg.rope);  // [T, n, dn + dr]
 }
 
-void Mla::append(const Tensor& x, const Config& cfg, const RopeTables& tables, LatentCache& cache) const {
+void Mla::append(const Tensor& x, const Config& cfg, const RopeTables& tables, LatentCaches caches) const {
   Tensor kv = linear(x, cfg.wkv_a);                                          // [T, r + dr]
   Tensor latent = slice_columns(kv, 0, kv_lora_rank_);                       // [T, r]
   Tensor key = slice_columns(kv, kv_lora_rank_, kv_lora_rank_ + rope_dim_);  // [T, dr], not normalised
   kv.deallocate();
   Tensor c_kv = norm_.forward(latent, cfg.kv_norm);                                        // [T, r]
   Tensor k_rope = rope_.forward(key.reshape({x.dim(0), 1, rope_dim_}), tables, cfg.rope);  // [T, 1, dr]
-  update_cache(cache, c_kv, k_rope, cfg.update_cache);
+  update_cache(caches, c_kv, k_rope, cfg.update_cache);
 }
 
-Tensor Mla::attend_naive(const Tensor& q, const Config& cfg, const LatentCache& cache) const {
+Tensor Mla::attend_naive(const Tensor& q, const Config& cfg, LatentCaches caches) const {
+  if (caches.size() != 1) {
+    throw ConfigError(
+        fmt::format("[mla] flash_mla.form naive for {} sequences at once; expected one sequence, or the absorbed form (the decode config)",
+                    caches.size()));
+  }
+  const LatentCache& cache = *caches.front();
   Tensor latents = cached_latents(cache, q.dtype());  // [S, 1, r]
   Tensor k_nope = linear(latents, cfg.wkv_b1);        // [S, n, dn]
   Tensor v = linear(latents, cfg.wkv_b2);             // [S, n, dv]
@@ -51,19 +60,19 @@ Tensor Mla::attend_naive(const Tensor& q, const Config& cfg, const LatentCache& 
   return flash_mla_prefill(q, k_nope, v, cache, cfg.flash_mla);  // [T, n, dv]
 }
 
-Tensor Mla::attend_absorbed(const Tensor& q, const Config& cfg, const LatentCache& cache) const {
+Tensor Mla::attend_absorbed(const Tensor& q, const Config& cfg, LatentCaches caches) const {
   Tensor q_nope = slice_columns(q, 0, nope_dim_);  // [T, n, dn]
   Tensor q_latent = linear(q_nope, cfg.wkv_b1);    // [T, n, r]
   q_nope.deallocate();
-  Tensor o_latent = flash_mla_decode(q_latent, q, cache, cfg.flash_mla);  // [T, n, r]
+  Tensor o_latent = flash_mla_decode(q_latent, q, caches, cfg.flash_mla);  // [T, n, r]
   q_latent.deallocate();
   return linear(o_latent, cfg.wkv_b2);  // [T, n, dv]
 }
 
-Tensor Mla::forward(const Tensor& x, const Config& cfg, const RopeTables& tables, LatentCache& cache) const {
-  append(x, cfg, tables, cache);
-  Tensor q = queries(x, cfg, tables);                                                                                  // [T, n, dn + dr]
-  Tensor heads = cfg.flash_mla.form == MlaForm::naive ? attend_naive(q, cfg, cache) : attend_absorbed(q, cfg, cache);  // [T, n, dv]
+Tensor Mla::forward(const Tensor& x, const Config& cfg, const RopeTables& tables, LatentCaches caches) const {
+  append(x, cfg, tables, caches);
+  Tensor q = queries(x, cfg, tables);                                                                                    // [T, n, dn + dr]
+  Tensor heads = cfg.flash_mla.form == MlaForm::naive ? attend_naive(q, cfg, caches) : attend_absorbed(q, cfg, caches);  // [T, n, dv]
   q.deallocate();
   return linear(heads.reshape({x.dim(0), num_heads_ * v_dim_}), cfg.wo);  // [T, hidden_size]
 }

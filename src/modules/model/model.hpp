@@ -46,7 +46,8 @@ class Model {
   Model(const HfConfig& hf, const MeshDevice& mesh);
   static State create_state(const HfConfig& hf, const Config& cfg, std::int64_t capacity, Device& device);
 
-  enum class Logits { all, last, none };  ///< for which positions the head runs
+  /// For which positions the head runs. last: nor does the last layer's feed-forward block for the others, and the hidden states are the last token's.
+  enum class Logits { all, last, none };
 
   /// Intermediate results for inspection; filled when a trace is passed.
   struct Trace {
@@ -56,13 +57,13 @@ class Model {
 
   struct Output {
     Tensor logits = {};     ///< [T or 1, vocab_size] float32; no storage with Logits::none
-    Tensor pre_norm = {};   ///< [T, hidden_size], before the final norm
-    Tensor post_norm = {};  ///< [T, hidden_size], after it
+    Tensor pre_norm = {};   ///< [T or 1, hidden_size], before the final norm
+    Tensor post_norm = {};  ///< [T or 1, hidden_size], after it
   };
 
-  /// Runs T tokens at positions state.num_tokens() onwards and appends them to the caches.
-  /// \param ids [T] uint32
-  Output forward(const Tensor& ids, const Config& cfg, State& state, Logits logits, Trace* trace = nullptr) const;
+  /// Runs T tokens and appends them to the caches: row t belongs to sequence t / (T / B), whose positions go on at its num_tokens().
+  /// \param ids [T] uint32; \param states of B sequences; several want the absorbed form and Logits::all
+  Output forward(const Tensor& ids, const Config& cfg, std::span<State* const> states, Logits logits, Trace* trace = nullptr) const;
 
   /// MTP module `module_idx`: row i sees hidden state i of `main` and token i+1. Positions continue the module's own cache.
   Mtp::Output forward_mtp(std::size_t module_idx, const Output& main, const Tensor& next_ids, const Config& cfg, State& state) const;

@@ -24,26 +24,31 @@ Model::State Model::create_state(const HfConfig& hf, const Config& cfg, std::int
   return state;
 }
 
-Model::Output Model::forward(const Tensor& ids, const Config& cfg, State& state, Logits logits, Trace* trace) const {
-  const std::int64_t num_ids = ids.dim(0);
-  const RopeTables tables = rope_.tables(positions_from(state.num_tokens(), num_ids));
+Model::Output Model::forward(const Tensor& ids, const Config& cfg, std::span<State* const> states, Logits logits, Trace* trace) const {
+  std::vector<std::int64_t> positions;
+  for (const State* state : states) {
+    const auto more = positions_from(state->num_tokens(), ids.dim(0) / static_cast<std::int64_t>(states.size()));
+    positions.insert(positions.end(), more.begin(), more.end());
+  }
+  const RopeTables tables = rope_.tables(positions);
+  std::vector<LatentCache*> caches(states.size());
   Tensor h = embedding_.forward(ids, cfg.embedding);  // [T, hidden_size]
   if (trace != nullptr) trace->hidden.push_back(h);
   for (std::size_t layer_idx = 0; layer_idx < cfg.layers.size(); ++layer_idx) {
-    DecoderBlock::Output block = block_.forward(h, cfg.layers[layer_idx], tables, state.layers[layer_idx]);
-    h = std::move(block.h);  // [T, hidden_size]
+    const bool only_last = logits == Logits::last && layer_idx + 1 == cfg.layers.size();
+    for (std::size_t idx = 0; idx < states.size(); ++idx) caches[idx] = &states[idx]->layers[layer_idx];
+    DecoderBlock::Output block =
+        block_.forward(h, cfg.layers[layer_idx], tables, caches, only_last ? DecoderBlock::Rows::last : DecoderBlock::Rows::all);
+    h = std::move(block.h);  // [T, hidden_size]; [1, hidden_size] after only_last
     if (trace != nullptr) {
       trace->hidden.push_back(h);
       trace->routing.push_back(std::move(block.routing));
     }
   }
   Output output;
-  output.post_norm = norm_.forward(h, cfg.norm);  // [T, hidden_size]
+  output.post_norm = norm_.forward(h, cfg.norm);  // [T or 1, hidden_size]
   output.pre_norm = std::move(h);
-  if (logits == Logits::all) output.logits = lm_head_.forward(output.post_norm, cfg.lm_head);  // [T, vocab_size]
-  if (logits == Logits::last) {
-    output.logits = lm_head_.forward(output.post_norm.slice_rows(num_ids - 1, num_ids), cfg.lm_head);  // [1, vocab_size]
-  }
+  if (logits != Logits::none) output.logits = lm_head_.forward(output.post_norm, cfg.lm_head);  // [T or 1, vocab_size]
   return output;
 }
 

@@ -13,8 +13,9 @@ Mtp::Output Mtp::forward(const Tensor& hidden, const Tensor& next_ids, const Con
   const Tensor e = norm_.forward(embedding_.forward(next_ids, cfg.embedding), cfg.enorm);  // [T, hidden_size]
   const Tensor h = norm_.forward(hidden, cfg.hnorm);                                       // [T, hidden_size]
   const Tensor u = linear(concat(e, h, cfg.concat), cfg.eh_proj);                          // [T, hidden_size]
-  DecoderBlock::Output block = block_.forward(u, cfg.block, tables, cache);                // [T, hidden_size]
-  Tensor logits = lm_head_.forward(norm_.forward(block.h, cfg.norm), cfg.lm_head);         // [T, vocab_size]
+  LatentCache* one = &cache;
+  DecoderBlock::Output block = block_.forward(u, cfg.block, tables, LatentCaches(&one, 1));  // [T, hidden_size]
+  Tensor logits = lm_head_.forward(norm_.forward(block.h, cfg.norm), cfg.lm_head);           // [T, vocab_size]
   return {std::move(logits), std::move(block.h)};
 }
 

@@ -1,54 +1,47 @@
 #include "ops/cpu/activations.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
+
+#include "ops/cpu/aligned_buffer.hpp"
+#include "ops/memory.hpp"
 
 namespace meshseek::cpu {
-namespace {
 
-/// One scale per 16 values: amax / 127; codes rounded to nearest even. A block of zeros has scale 0; a block that holds NaN or infinity has scale NaN,
-/// which makes every product with it NaN. `values` become what the codes stand for.
-void quantise_block(float* values, std::int16_t* codes, float& scale) {
-  float amax = 0.0F;
-  bool finite = true;
-  for (std::int64_t idx = 0; idx < kInt8Group; ++idx) {
-    amax = std::max(amax, std::abs(values[idx]));
-    finite = finite && std::isfinite(values[idx]);
-  }
-  scale = finite ? amax / 127.0F : std::numeric_limits<float>::quiet_NaN();
-  for (std::int64_t idx = 0; idx < kInt8Group; ++idx) {
-    // Divides: the reciprocal of a denormal scale would be infinite.
-    const float code = scale > 0.0F ? std::nearbyint(std::clamp(values[idx] / scale, -127.0F, 127.0F)) : 0.0F;
-    codes[idx] = static_cast<std::int16_t>(code);
-    values[idx] = code * scale;
-  }
-}
-
-}  // namespace
-
-Activations::Activations(const Tensor& x, std::int64_t cols, MathFidelity fidelity, ThreadTeam& team)
+Activations::Activations(const Tensor& x, std::int64_t cols, MathFidelity fidelity, Device& device, bool with_floats)
     : padded_cols_(round_up(cols, kTileSize)), num_rows_(cols == 0 ? 0 : x.volume() / cols) {
   const RowReader reader(x, cols);
-  floats_.assign(static_cast<std::size_t>(num_rows_ * padded_cols_), 0.0F);
-  if (fidelity == MathFidelity::LoFi) {
-    codes_.resize(floats_.size());
-    scales_.resize(floats_.size() / kInt8Group);
+  const bool quantised = fidelity == MathFidelity::LoFi;
+  const auto size = static_cast<std::size_t>(num_rows_ * padded_cols_);
+  if (with_floats || !quantised) floats_ = make_scratch<float>(size, device);
+  const bool halved = fidelity == MathFidelity::HiFi2 && num_rows_ >= kFewestBf16Rows && kernels().dot_block_bf16 != nullptr;
+  if (halved) halves_ = make_scratch<std::uint16_t>(size, device);
+  if (quantised) {
+    bytes_ = make_scratch<std::int8_t>(size, device);
+    scales_ = make_scratch<float>(size / kInt8Group, device);
+    corrections_ = make_scratch<std::int32_t>(size / kInt8Group, device);
   }
-  team.parallel_for(static_cast<std::size_t>(num_rows_), 16, [&](std::size_t begin, std::size_t end) {
+  device.team().parallel_for(static_cast<std::size_t>(num_rows_), 16, [&](std::size_t begin, std::size_t end) {
+    AlignedBuffer<float> line(floats_ == nullptr ? static_cast<std::size_t>(padded_cols_) : 0);
     for (auto row = static_cast<std::int64_t>(begin); row < static_cast<std::int64_t>(end); ++row) {
-      float* line = floats_.data() + row * padded_cols_;
-      reader.read(row, line);
-      if (fidelity == MathFidelity::HiFi2) {
-        for (std::int64_t col = 0; col < cols; ++col) line[col] = round_to_bf16(line[col]);
-      }
-      for (std::int64_t col = 0; col < padded_cols_ && fidelity == MathFidelity::LoFi; col += kInt8Group) {
-        const std::int64_t first = row * padded_cols_ + col;
-        quantise_block(line + col, codes_.data() + first, scales_[static_cast<std::size_t>(first / kInt8Group)]);
-      }
+      float* values = floats_ == nullptr ? line.data() : floats_.get() + row * padded_cols_;
+      reader.read(row, values);
+      std::fill(values + cols, values + padded_cols_, 0.0F);
+      if (fidelity == MathFidelity::HiFi2) kernels().round_bf16(values, cols);
+      if (halved) kernels().narrow_bf16(values, padded_cols_, halves_.get() + row * padded_cols_);
+      if (quantised) quantise_row(row, values, with_floats);
     }
   });
-  bytes_.assign(codes_.begin(), codes_.end());
+}
+
+void Activations::quantise_row(std::int64_t row, float* values, bool with_floats) {
+  const std::int64_t num_blocks = padded_cols_ / kInt8Group;
+  std::int8_t* bytes = bytes_.get() + row * padded_cols_;
+  float* scales = scales_.get() + row * num_blocks;
+  std::int32_t* corrections = corrections_.get() + row * num_blocks;
+  kernels().quantise(values, padded_cols_, bytes, scales, corrections);
+  for (std::int64_t block = 0; block < num_blocks; ++block) corrections[block] *= -kernels().int8_offset;
+  for (std::int64_t idx = 0; with_floats && idx < padded_cols_; ++idx)
+    values[idx] = static_cast<float>(bytes[idx]) * scales[idx / kInt8Group];
 }
 
 }  // namespace meshseek::cpu

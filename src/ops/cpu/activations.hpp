@@ -1,36 +1,41 @@
 /// Activations prepared once per operator call, in the form that a math fidelity multiplies.
 #pragma once
 #include <cstdint>
-#include <vector>
+#include <memory>
 
-#include "base/thread_team.hpp"
+#include "mesh/device.hpp"
 #include "ops/common_config.hpp"
 #include "ops/cpu/kernels.hpp"
 #include "ops/cpu/rows.hpp"
 
 namespace meshseek::cpu {
 
-/// Rows of activations, padded with zeros to a multiple of 32: float32, float32 rounded to bf16, or int8 codes (as int16, see
-/// Int8Block) with one scale per 16 values. The floats are what is multiplied, whatever the form.
+/// Rows of activations, padded with zeros to a multiple of 32: float32, float32 rounded to bf16, or int8 codes with one scale per 16 values.
 class Activations {
  public:
-  Activations(const Tensor& x, std::int64_t cols, MathFidelity fidelity, ThreadTeam& team);
+  /// \param with_floats LoFi: whether floats() is asked for too, the values that the codes stand for
+  Activations(const Tensor& x, std::int64_t cols, MathFidelity fidelity, Device& device, bool with_floats = true);
 
-  const float* floats(std::int64_t row) const { return floats_.data() + row * padded_cols_; }
-  const std::int16_t* codes(std::int64_t row) const { return codes_.data() + row * padded_cols_; }
-  /// The codes once more, for the kernels of gemv.hpp; there are some only where few rows are in work.
-  const std::int8_t* bytes(std::int64_t row) const { return bytes_.data() + row * padded_cols_; }
-  const float* scales(std::int64_t row) const { return scales_.data() + row * (padded_cols_ / 16); }
+  const float* floats(std::int64_t row) const { return floats_.get() + row * padded_cols_; }
+  /// The same values as bf16. HiFi2 with kFewestBf16Rows rows or more, where the kernels have dot_block_bf16; else null for row 0.
+  const std::uint16_t* halves(std::int64_t row) const { return halves_.get() + row * padded_cols_; }
+  /// LoFi only: -127..127; and for each 16 of them the scale, and their sum times -Kernels::int8_offset.
+  const std::int8_t* bytes(std::int64_t row) const { return bytes_.get() + row * padded_cols_; }
+  const float* scales(std::int64_t row) const { return scales_.get() + row * (padded_cols_ / kInt8Group); }
+  const std::int32_t* corrections(std::int64_t row) const { return corrections_.get() + row * (padded_cols_ / kInt8Group); }
   std::int64_t padded_cols() const { return padded_cols_; }
   std::int64_t num_rows() const { return num_rows_; }
 
  private:
+  void quantise_row(std::int64_t row, float* values, bool with_floats);
+
   std::int64_t padded_cols_;
   std::int64_t num_rows_;
-  std::vector<float> floats_;
-  std::vector<std::int16_t> codes_;
-  std::vector<std::int8_t> bytes_;
-  std::vector<float> scales_;
+  std::shared_ptr<float> floats_;
+  std::shared_ptr<std::int8_t> bytes_;
+  std::shared_ptr<float> scales_;
+  std::shared_ptr<std::int32_t> corrections_;
+  std::shared_ptr<std::uint16_t> halves_;
 };
 
 }  // namespace meshseek::cpu

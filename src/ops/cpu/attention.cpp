@@ -1,60 +1,126 @@
 #include "ops/cpu/attention.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "ops/cpu/kernels.hpp"
+#include "tensor/tile_layout.hpp"
 
 namespace meshseek::cpu {
-namespace {
 
-/// Scores become probabilities, in place.
-void softmax_row(float* scores, std::int64_t count, float factor) {
-  constexpr std::int64_t kSummed = 256;  // in float32
-  const float top = *std::max_element(scores, scores + count) * factor;
-  double sum = 0.0;
-  for (std::int64_t idx = 0; idx < count; idx += kSummed)
-    sum += static_cast<double>(kernels().exp_row(scores + idx, std::min(kSummed, count - idx), factor, top));
-  const auto inverse = static_cast<float>(1.0 / sum);
-  for (std::int64_t idx = 0; idx < count; ++idx) scores[idx] *= inverse;
+constexpr std::int64_t kTokens = 12;  ///< whose scores are made between two looks ahead
+
+/// Asks for part `step` of `num_steps` of `bytes` from memory.
+void ask_for(std::span<const std::byte> bytes, std::int64_t step, std::int64_t num_steps) {
+  constexpr std::int64_t kCacheLine = 64;
+  const auto size = static_cast<std::int64_t>(bytes.size());
+  for (std::int64_t byte = round_up(size * step / num_steps, kCacheLine); byte < size * (step + 1) / num_steps; byte += kCacheLine)
+    __builtin_prefetch(bytes.data() + byte, 0, 2);
 }
 
-}  // namespace
+RowSums::RowSums(std::int64_t num_rows, std::int64_t width)
+    : tops(static_cast<std::size_t>(num_rows)), sums(tops.size()), values(static_cast<std::size_t>(num_rows * width)) {
+  clear();
+}
 
-Queries::Queries(std::int64_t query_stride, std::int64_t result_stride)
-    : key_stride(query_stride),
-      value_stride(result_stride),
-      queries(static_cast<std::size_t>(kMax * query_stride)),
-      results(static_cast<std::size_t>(kMax * result_stride)) {}
+void RowSums::clear() {
+  std::fill(tops.begin(), tops.end(), -std::numeric_limits<float>::infinity());
+  std::fill(sums.begin(), sums.end(), 0.0);
+  std::fill(values.begin(), values.end(), 0.0F);
+}
 
-void attend(Queries& q, const KeysAndValues& kv, double scale) {
-  const std::int64_t longest = *std::max_element(q.visible, q.visible + q.count);
-  const std::int64_t shared = *std::min_element(q.visible, q.visible + q.count);
-  q.scores.resize(static_cast<std::size_t>(Queries::kMax * longest));
-  float* scores = q.scores.data();
-  kernels().dot_block({.x = q.queries.data(),
-                       .x_stride = q.key_stride,
-                       .num_x = q.count,
-                       .w = kv.keys,
-                       .w_stride = kv.key_stride,
-                       .num_w = longest,
-                       .k = kv.key_stride,
-                       .out = scores,
-                       .out_stride = longest});
-  for (std::int64_t idx = 0; idx < q.count; ++idx) softmax_row(scores + idx * longest, q.visible[idx], static_cast<float>(scale));
-  kernels().weighted_sum({.weights = scores,
-                          .weights_stride = longest,
-                          .num_x = q.count,
-                          .rows = kv.values,
-                          .row_stride = kv.value_stride,
-                          .num_rows = shared,
-                          .cols = q.value_stride,
-                          .out = q.results.data(),
-                          .out_stride = q.value_stride});
-  for (std::int64_t idx = 0; idx < q.count; ++idx) {
-    for (std::int64_t token = shared; token < q.visible[idx]; ++token) {
-      kernels().axpy(scores[idx * longest + token], kv.values + token * kv.value_stride, q.value_stride,
-                     q.results.data() + idx * q.value_stride);
+FlashRows::FlashRows(std::int64_t max_rows, std::int64_t key_width, std::int64_t value_width, float scale)
+    : key_width_(key_width),
+      value_width_(value_width),
+      scale_(scale),
+      seen_(static_cast<std::size_t>(round_up(max_rows, kFaceSize))),
+      tops_(seen_.size()),
+      sums_(seen_.size()),
+      queries_(seen_.size() * static_cast<std::size_t>(key_width)),
+      scores_(seen_.size() * static_cast<std::size_t>(kBlock)) {}
+
+void FlashRows::set_queries(const float* queries, std::int64_t stride, std::span<const std::int64_t> visible) {
+  const auto num_rows = static_cast<std::int64_t>(visible.size());
+  visible_.assign(visible.begin(), visible.end());
+  lanes_ = round_up(num_rows, kFaceSize);
+  std::fill(seen_.begin(), seen_.end(), 0);  // also for lanes without a row
+  for (std::int64_t col = 0; col < key_width_; ++col) {
+    float* line = queries_.data() + col * lanes_;
+    for (std::int64_t row = 0; row < num_rows; ++row) line[row] = queries[row * stride + col];
+    std::fill(line + num_rows, line + lanes_, 0.0F);
+  }
+}
+
+void FlashRows::add(const KeyBlock& block, RowSums& rows) {
+  const auto num_rows = static_cast<std::int64_t>(visible_.size());
+  std::int32_t most = 0;
+  for (std::size_t row = 0; row < visible_.size(); ++row) {
+    seen_[row] = static_cast<std::int32_t>(std::clamp<std::int64_t>(visible_[row] - block.first_token, 0, block.count));
+    most = std::max(most, seen_[row]);
+  }
+  if (most == 0) return;
+  multiply_keys(block);
+  weigh(block.count, rows);
+  // Rows that see equally many tokens go together. What a row does not see must not even be multiplied by zero: it may be NaN.
+  for (std::int64_t first = 0, end = 0; first < num_rows; first = end) {
+    const std::int32_t count = seen_[static_cast<std::size_t>(first)];
+    while (end < num_rows && seen_[static_cast<std::size_t>(end)] == count) ++end;
+    if (count == 0) continue;
+    kernels().weighted_sum({.weights = scores_.data() + first,
+                            .weights_stride = 1,
+                            .weights_step = lanes_,
+                            .num_x = end - first,
+                            .rows = block.values,
+                            .row_stride = block.value_stride,
+                            .num_rows = count,
+                            .cols = value_width_,
+                            .out = rows.values.data() + first * value_width_,
+                            .out_stride = value_width_,
+                            .adds = true});
+  }
+}
+
+/// A few tokens at a time: between them the next block is asked for, no more lines at once than a core can have on their way.
+void FlashRows::multiply_keys(const KeyBlock& block) {
+  const std::int64_t num_steps = ceil_div(key_width_, kChunk) * ceil_div(block.count, kTokens);
+  std::int64_t step = 0;
+  for (std::int64_t begin = 0; begin < key_width_; begin += kChunk) {
+    for (std::int64_t token = 0; token < block.count; token += kTokens) {
+      ask_for(block.next, step++, num_steps);
+      kernels().weighted_sum({.weights = block.keys + token * block.key_stride + begin,
+                              .weights_stride = block.key_stride,
+                              .num_x = std::min(kTokens, block.count - token),
+                              .rows = queries_.data() + begin * lanes_,
+                              .row_stride = lanes_,
+                              .num_rows = std::min(kChunk, key_width_ - begin),
+                              .cols = lanes_,
+                              .out = scores_.data() + token * lanes_,
+                              .out_stride = lanes_,
+                              .adds = begin > 0});
     }
+  }
+}
+
+/// Scores become weights relative to the largest score so far; what was summed before is brought to it.
+void FlashRows::weigh(std::int64_t count, RowSums& rows) {
+  std::copy(rows.tops.begin(), rows.tops.end(), tops_.begin());
+  kernels().weigh_scores({.scores = scores_.data(),
+                          .count = count,
+                          .num_rows = lanes_,
+                          .seen = seen_.data(),
+                          .scale = scale_,
+                          .tops = tops_.data(),
+                          .sums = sums_.data()});
+  for (std::size_t row = 0; row < visible_.size(); ++row) {
+    if (tops_[row] != rows.tops[row]) {
+      const float factor = std::exp(rows.tops[row] - tops_[row]);
+      float* values = rows.values.data() + static_cast<std::int64_t>(row) * value_width_;
+      rows.sums[row] *= static_cast<double>(factor);
+      for (std::int64_t idx = 0; idx < value_width_; ++idx) values[idx] *= factor;
+      rows.tops[row] = tops_[row];
+    }
+    rows.sums[row] += static_cast<double>(sums_[row]);
   }
 }
 

@@ -1,37 +1,66 @@
-/// Attention of a few query vectors over the keys and values they see.
+/// Softmax attention over blocks of keys and values, whose scores are never all in memory.
 #pragma once
 #include <cstdint>
+#include <span>
 #include <vector>
+
+#include "ops/cpu/aligned_buffer.hpp"
 
 namespace meshseek::cpu {
 
-/// Keys and values of one head as float32 rows.
-struct KeysAndValues {
-  const float* keys = nullptr;  ///< [S, key_stride], zero-padded to a multiple of 16
-  std::int64_t key_stride = 0;
-  const float* values = nullptr;  ///< [S, value_stride]; what lies behind the value is computed too, and not used
-  std::int64_t value_stride = 0;  ///< a multiple of 16
+/// Some tokens one after the other. Keys and values may be the same rows.
+struct KeyBlock {
+  std::int64_t first_token = 0;
+  std::int64_t count = 0;                ///< at most FlashRows::kBlock
+  const float* keys = nullptr;           ///< [count, key_stride]
+  std::int64_t key_stride = 0;           ///< at least the width of the queries
+  const float* values = nullptr;         ///< [count, value_stride]
+  std::int64_t value_stride = 0;         ///< at least the width of the sums
+  std::span<const std::byte> next = {};  ///< what the caller reads after this block: asked for from memory while the block is multiplied
 };
 
-/// Query vectors that share keys and values: batching them saves loads. A query's result does not depend on the others.
-struct Queries {
-  static constexpr std::int64_t kMax = 4;
+/// What some query rows have gathered from the tokens so far, relative to the largest score of each: sums of exp(score - top), and of that times the
+/// values.
+struct RowSums {
+  RowSums(std::int64_t num_rows, std::int64_t width);
+  /// As before the first token.
+  void clear();
 
-  Queries(std::int64_t query_stride, std::int64_t result_stride);
-
-  float* query(std::int64_t idx) { return queries.data() + idx * key_stride; }
-  const float* result(std::int64_t idx) const { return results.data() + idx * value_stride; }
-
-  std::int64_t key_stride = 0;
-  std::int64_t value_stride = 0;
-  std::int64_t count = 0;           ///< queries in use
-  std::int64_t visible[kMax] = {};  ///< rows that each query sees: the first ones, at least 1
-  std::vector<float> queries = {};  ///< [kMax, key_stride], zero-padded
-  std::vector<float> scores = {};   ///< scratch
-  std::vector<float> results = {};  ///< [kMax, value_stride]
+  std::vector<float> tops = {};    ///< [R]
+  std::vector<double> sums = {};   ///< [R]
+  std::vector<float> values = {};  ///< [R, width]
 };
 
-/// results = softmax(scale q K^T) V, each query over its visible rows; float32 throughout, the sum of the exponentials in float64.
-void attend(Queries& queries, const KeysAndValues& kv, double scale);
+/// Query rows that pass over blocks of tokens; each result depends on its own row and on where the blocks begin, not on the other rows.
+/// Source: Dao et al., FlashAttention (online softmax). Scores are made for all rows at once, token by token: a register holds the rows, so that neither
+/// scores nor their exponentials are ever added up across a register. float32; the sum of the exponentials over blocks in float64.
+class FlashRows {
+ public:
+  static constexpr std::int64_t kBlock = 64;  ///< tokens: their keys and values stay in the second-level cache
+
+  FlashRows(std::int64_t max_rows, std::int64_t key_width, std::int64_t value_width, float scale);
+
+  /// \param queries [R, stride], key_width values of each are used; \param visible [R]: how many of the first tokens each row sees
+  void set_queries(const float* queries, std::int64_t stride, std::span<const std::int64_t> visible);
+  void add(const KeyBlock& block, RowSums& rows);
+
+ private:
+  /// Values of a key that are multiplied before the sum goes on to memory: the rounding errors of k values are those of kChunk + k / kChunk additions.
+  static constexpr std::int64_t kChunk = 64;
+
+  void multiply_keys(const KeyBlock& block);
+  void weigh(std::int64_t count, RowSums& rows);
+
+  std::int64_t key_width_;
+  std::int64_t value_width_;
+  float scale_;
+  std::int64_t lanes_ = 0;  ///< rows, rounded up to 16
+  std::vector<std::int64_t> visible_;
+  std::vector<std::int32_t> seen_;  ///< [lanes]: tokens of the block
+  std::vector<float> tops_;         ///< [lanes]
+  std::vector<float> sums_;         ///< [lanes]
+  AlignedBuffer<float> queries_;    ///< [key_width, lanes]
+  AlignedBuffer<float> scores_;     ///< [kBlock, lanes]
+};
 
 }  // namespace meshseek::cpu

@@ -4,29 +4,66 @@
 #include <string_view>
 
 #include "base/error.hpp"
+#include "ops/cpu/amx/amx.hpp"
 #include "ops/cpu/gemv_tables.hpp"
 #include "ops/cpu/kernels_tables.hpp"
 
 namespace meshseek::cpu {
 
-const Kernels* find_kernels(const char* isa) {
-  const std::string_view name = isa;
+namespace {
+
+constexpr int kMaxTables = 6;
+
+const Kernels& amx_table() {
+  static const Kernels table = amx::extend(avx512::kTable);  // not the table with VNNI: tiles multiply signed with signed bytes
+  return table;
+}
+
+bool wants_amx() {
+  const char* forced = std::getenv("MESHSEEK_FORCE_ISA");
+  return amx::is_default() || (forced != nullptr && std::string_view(forced) == "amx");
+}
+
+/// Fills `tables` (at least kMaxTables) with those that this machine can run, worst first; returns their number.
+int find_all(const Kernels** tables) {
+  int count = 0;
+  tables[count++] = &scalar::kTable;
   const bool has_avx2 = __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
-  const bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
+  if (!has_avx2) return count;
+  tables[count++] = &avx2::kTable;
+  if (__builtin_cpu_supports("avxvnni") != 0) tables[count++] = &avx2_vnni::kTable;
+  const bool has_avx512 = __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
                           __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0;
-  if (name == "scalar") return &scalar::kTable;
-  if (name == "avx2" && has_avx2) return &avx2::kTable;
-  if (name == "avx512" && has_avx512) return &avx512::kTable;
-  return nullptr;
+  if (!has_avx512) return count;
+  tables[count++] = &avx512::kTable;
+  if (__builtin_cpu_supports("avx512vnni") == 0) return count;
+  tables[count++] = &avx512_vnni::kTable;
+  if (wants_amx() && amx::is_available()) tables[count++] = &amx_table();
+  return count;
+}
+
+}  // namespace
+
+const Kernels* kernels_at(int idx) {
+  const Kernels* tables[kMaxTables] = {};
+  return idx < find_all(tables) ? tables[idx] : nullptr;
+}
+
+const Kernels* find_kernels(const char* isa) {
+  const Kernels* found = nullptr;
+  for (int idx = 0; const Kernels* table = kernels_at(idx); ++idx) {
+    if (std::string_view(table->isa) == isa) found = table;
+  }
+  return found;
 }
 
 const Kernels& choose_kernels(const char* forced_isa) {
   if (forced_isa != nullptr) {
     if (const Kernels* table = find_kernels(forced_isa)) return *table;
-    throw Error(fmt::format("[MESHSEEK_FORCE_ISA] \"{}\" is unknown or not supported by this machine; expected scalar, avx2 or avx512",
+    throw Error(fmt::format("[MESHSEEK_FORCE_ISA] \"{}\" is unknown or not supported by this machine; expected scalar, avx2, avx512 or amx",
                             forced_isa));
   }
-  for (const char* isa : {"avx512", "avx2"}) {
+  for (const char* isa : {"amx", "avx512", "avx2"}) {
     if (const Kernels* table = find_kernels(isa)) return *table;
   }
   return scalar::kTable;
@@ -38,9 +75,10 @@ const Kernels& kernels() {
 }
 
 const StreamKernels* find_stream_kernels(const char* isa) {
-  const Kernels* table = find_kernels(isa);
-  if (table == &avx2::kTable) return &avx2::kStreamTable;
-  if (table == &avx512::kTable) return &avx512::kStreamTable;
+  if (find_kernels(isa) == nullptr) return nullptr;
+  const std::string_view name = isa;
+  if (name == "avx2") return &avx2::kStreamTable;
+  if (name == "avx512" || name == "amx") return &avx512::kStreamTable;
   return nullptr;
 }
 

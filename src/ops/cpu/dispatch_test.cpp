@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/error.hpp"
+#include "ops/cpu/amx/amx.hpp"
 #include "ops/cpu/kernels.hpp"
 
 namespace meshseek::cpu {
@@ -33,7 +34,7 @@ class DispatchDeathTest : public ::testing::Test {
 };
 
 TEST_F(DispatchDeathTest, ObeysTheForcedInstructionSet) {
-  for (const char* isa : {"scalar", "avx2", "avx512"}) {
+  for (const char* isa : {"scalar", "avx2", "avx512", "amx"}) {
     if (find_kernels(isa) == nullptr) continue;
     EXPECT_EXIT(choose_and_exit(isa), ::testing::ExitedWithCode(0), std::string("chose ") + isa + "\n");
   }
@@ -46,11 +47,18 @@ TEST_F(DispatchDeathTest, RefusesUnknownNamesInsteadOfRunningSomethingElse) {
   }
 }
 
+TEST_F(DispatchDeathTest, RefusesAmxInWordsWhereTheMachineLacksIt) {
+  const bool has = amx::is_available();
+  EXPECT_EXIT(choose_and_exit("amx"), ::testing::ExitedWithCode(has ? 0 : 3),
+              has ? "chose amx" : "\\[MESHSEEK_FORCE_ISA\\] \"amx\" is unknown or not supported by this machine");
+}
+
 TEST_F(DispatchDeathTest, TakesTheWidestInstructionSetWhenNothingIsForced) {
   const char* widest = "scalar";
   for (const char* isa : {"avx2", "avx512"}) {
     if (find_kernels(isa) != nullptr) widest = isa;
   }
+  if (amx::is_default()) widest = "amx";
   EXPECT_EXIT(choose_and_exit(nullptr), ::testing::ExitedWithCode(0), std::string("chose ") + widest + "\n");
 }
 

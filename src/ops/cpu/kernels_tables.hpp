@@ -10,7 +10,13 @@ extern const Kernels kTable;  ///< what the compiler makes of the loops for any 
 namespace avx2 {
 extern const Kernels kTable;
 }
+namespace avx2_vnni {
+extern const Kernels kTable;
+}
 namespace avx512 {
+extern const Kernels kTable;
+}
+namespace avx512_vnni {
 extern const Kernels kTable;
 }
 

@@ -2,129 +2,121 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
+#include "ops/cpu/attention.hpp"
 #include "ops/cpu/kernels.hpp"
 #include "tensor/tile_layout.hpp"
 
 namespace meshseek::cpu {
 namespace {
 
-constexpr std::int64_t kPiece = 128;  ///< tokens whose sums one thread makes
-constexpr std::int64_t kBlock = 16;   ///< tokens that are widened at once: they stay in L1
+constexpr std::int64_t kPiece = 256;  ///< tokens whose sums one thread makes
+constexpr std::int64_t kRows = 128;   ///< query rows that pass over the context together: their sums stay in the second-level cache
 
-/// Running sums of one query row over some of the tokens: sum of exp(score - top), and of that times the values.
-struct RowSums {
-  float top = -std::numeric_limits<float>::infinity();
-  double sum = 0.0;
-};
-
-/// All query rows over one piece of the context.
+/// Some query rows over one piece of the context.
 class Piece {
  public:
-  explicit Piece(const LatentProblem& problem)
+  Piece(const LatentProblem& problem, std::int64_t first_row, std::int64_t num_rows)
       : problem_(problem),
-        width_(round_up(problem.rank, kFaceSize)),
-        tokens_(static_cast<std::size_t>(kBlock * problem.stride)),
-        scores_(static_cast<std::size_t>(problem.num_rows() * kBlock)),
-        products_(static_cast<std::size_t>(problem.num_rows() * width_)) {}
+        rows_(num_rows, problem.width, round_up(problem.rank, kFaceSize), problem.scale),
+        tokens_(static_cast<std::size_t>(FlashRows::kBlock * problem.stride)) {
+    std::fill_n(tokens_.data(), FlashRows::kBlock * problem.stride, 0.0F);
+    rows_.set_queries(problem.queries.data() + first_row * problem.stride, problem.stride,
+                      problem.visible.subspan(static_cast<std::size_t>(first_row), static_cast<std::size_t>(num_rows)));
+  }
 
-  /// \param values [R, width_], zeros at first
-  void run(std::int64_t first, std::int64_t end, RowSums* sums, float* values) {
-    for (std::int64_t token = first; token < end; token += kBlock) {
-      const std::int64_t count = std::min(kBlock, end - token);
-      for (std::int64_t idx = 0; idx < count; ++idx) problem_.cache->read(token + idx, tokens_.data() + idx * problem_.stride);
-      kernels().dot_block({.x = problem_.queries.data(),
-                           .x_stride = problem_.stride,
-                           .num_x = problem_.num_rows(),
-                           .w = tokens_.data(),
-                           .w_stride = problem_.stride,
-                           .num_w = count,
-                           .k = problem_.stride,
-                           .out = scores_.data(),
-                           .out_stride = kBlock});
-      std::int64_t shared = count;  // tokens that all rows see; the others must not even be multiplied by zero
-      for (std::int64_t row = 0; row < problem_.num_rows(); ++row) {
-        weigh(row, seen(row, token, count), sums[row], values + row * width_);
-        shared = std::min(shared, seen(row, token, count));
-      }
-      kernels().weighted_sum({.weights = scores_.data(),
-                              .weights_stride = kBlock,
-                              .num_x = problem_.num_rows(),
-                              .rows = tokens_.data(),
-                              .row_stride = problem_.stride,
-                              .num_rows = shared,
-                              .cols = width_,
-                              .out = products_.data(),
-                              .out_stride = width_});
-      // The same sums as if the rows had been multiplied alone.
-      for (std::int64_t row = 0; row < problem_.num_rows() && shared < count; ++row) {
-        for (std::int64_t idx = shared; idx < seen(row, token, count); ++idx) {
-          kernels().axpy(scores_[static_cast<std::size_t>(row * kBlock + idx)], tokens_.data() + idx * problem_.stride, width_,
-                         products_.data() + row * width_);
-        }
-      }
-      for (std::size_t idx = 0; idx < products_.size(); ++idx) values[idx] += products_[idx];
+  void run(std::int64_t first, std::int64_t end, RowSums& sums) {
+    for (std::int64_t token = first; token < end; token += FlashRows::kBlock) {
+      const std::int64_t count = std::min(FlashRows::kBlock, end - token);
+      for (std::int64_t idx = 0; idx < count; ++idx) problem_.cache.read(token + idx, tokens_.data() + idx * problem_.stride);
+      const std::int64_t next = std::min(token + count, end - 1);
+      rows_.add({.first_token = token,
+                 .count = count,
+                 .keys = tokens_.data(),
+                 .key_stride = problem_.stride,
+                 .values = tokens_.data(),
+                 .value_stride = problem_.stride,
+                 .next = problem_.cache.stored(next, std::min(FlashRows::kBlock, end - next))},
+                sums);
     }
   }
 
  private:
-  /// How many of `count` tokens from `token` on a row sees.
-  std::int64_t seen(std::int64_t row, std::int64_t token, std::int64_t count) const {
-    return std::clamp<std::int64_t>(problem_.visible[static_cast<std::size_t>(row)] - token, 0, count);
-  }
-
-  /// Scores become weights relative to the largest score so far; what was summed before is brought to it.
-  void weigh(std::int64_t row, std::int64_t seen, RowSums& sums, float* values) {
-    float* scores = scores_.data() + row * kBlock;
-    if (seen == 0) return;
-    const float top = std::max(sums.top, *std::max_element(scores, scores + seen) * problem_.scale);
-    if (top != sums.top) {
-      const float factor = std::exp(sums.top - top);
-      sums.sum *= static_cast<double>(factor);
-      for (std::int64_t idx = 0; idx < width_; ++idx) values[idx] *= factor;
-      sums.top = top;
-    }
-    sums.sum += static_cast<double>(kernels().exp_row(scores, seen, problem_.scale, top));
-  }
-
   const LatentProblem& problem_;
-  std::int64_t width_;
-  std::vector<float> tokens_;    ///< [kBlock, stride]
-  std::vector<float> scores_;    ///< [R, kBlock]
-  std::vector<float> products_;  ///< [R, width_]
+  FlashRows rows_;
+  AlignedBuffer<float> tokens_;  ///< [FlashRows::kBlock, stride]
 };
+
+/// Some query rows of one sequence, and what they gather from each piece of its context.
+struct RowBatch {
+  const LatentProblem* problem = nullptr;
+  std::int64_t first_row = 0;
+  std::int64_t num_rows = 0;
+  std::vector<RowSums> pieces = {};
+};
+
+std::vector<RowBatch> make_batches(std::span<const LatentProblem> problems) {
+  std::vector<RowBatch> batches;
+  for (const LatentProblem& problem : problems) {
+    const auto num_pieces = static_cast<std::size_t>(ceil_div(problem.num_tokens, kPiece));
+    for (std::int64_t row = 0; row < problem.num_rows(); row += kRows) {
+      batches.push_back({.problem = &problem, .first_row = row, .num_rows = std::min(kRows, problem.num_rows() - row)});
+      batches.back().pieces.assign(num_pieces, RowSums(0, 0));
+    }
+  }
+  return batches;
+}
+
+/// One row of all pieces, in their order. \param result [width], zeros
+void merge(const std::vector<RowSums>& pieces, std::size_t row, std::int64_t width, float* result) {
+  float top = pieces.front().tops[row];
+  for (const RowSums& piece : pieces) top = std::max(top, piece.tops[row]);
+  double sum = 0.0;
+  for (const RowSums& piece : pieces) sum += piece.sums[row] * static_cast<double>(std::exp(piece.tops[row] - top));
+  for (const RowSums& piece : pieces) {
+    const auto factor = static_cast<float>(static_cast<double>(std::exp(piece.tops[row] - top)) / sum);
+    kernels().axpy(factor, piece.values.data() + row * static_cast<std::size_t>(width), width, result);
+  }
+}
+
+/// Gathers pieces begin..end of all batches, counted through.
+void gather(std::span<RowBatch> batches, std::size_t begin, std::size_t end, std::int64_t width) {
+  std::size_t first = 0;  // piece of the batch
+  for (RowBatch& batch : batches) {
+    const std::size_t last = first + batch.pieces.size();
+    if (begin < last && end > first) {
+      Piece piece(*batch.problem, batch.first_row, batch.num_rows);
+      for (std::size_t idx = std::max(begin, first); idx < std::min(end, last); ++idx) {
+        const std::int64_t token = static_cast<std::int64_t>(idx - first) * kPiece;
+        RowSums& sums = batch.pieces[idx - first];
+        sums = RowSums(batch.num_rows, width);
+        piece.run(token, std::min(token + kPiece, batch.problem->num_tokens), sums);
+      }
+    }
+    first = last;
+  }
+}
 
 }  // namespace
 
-void attend_latent(const LatentProblem& problem, std::vector<float>& results, ThreadTeam& team) {
-  const std::int64_t num_rows = problem.num_rows();
-  const std::int64_t width = round_up(problem.rank, kFaceSize);
-  const std::int64_t num_pieces = ceil_div(problem.num_tokens, kPiece);
-  std::vector<RowSums> sums(static_cast<std::size_t>(num_pieces * num_rows));
-  std::vector<float> values(static_cast<std::size_t>(num_pieces * num_rows * width));
-  team.parallel_for(static_cast<std::size_t>(num_pieces), 1, [&](std::size_t begin, std::size_t end) {
-    Piece piece(problem);
-    for (auto idx = static_cast<std::int64_t>(begin); idx < static_cast<std::int64_t>(end); ++idx) {
-      const std::int64_t last = std::min((idx + 1) * kPiece, problem.num_tokens);
-      piece.run(idx * kPiece, last, sums.data() + idx * num_rows, values.data() + idx * num_rows * width);
-    }
-  });
-  results.assign(static_cast<std::size_t>(num_rows * width), 0.0F);
-  team.parallel_for(static_cast<std::size_t>(num_rows), 4, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t row = begin; row < end; ++row) {
-      const auto sums_of = [&](std::int64_t piece) -> const RowSums& { return sums[static_cast<std::size_t>(piece * num_rows) + row]; };
-      float top = sums_of(0).top;
-      for (std::int64_t piece = 1; piece < num_pieces; ++piece) top = std::max(top, sums_of(piece).top);
-      double sum = 0.0;
-      for (std::int64_t piece = 0; piece < num_pieces; ++piece)
-        sum += sums_of(piece).sum * static_cast<double>(std::exp(sums_of(piece).top - top));
-      float* result = results.data() + row * static_cast<std::size_t>(width);
-      for (std::int64_t piece = 0; piece < num_pieces; ++piece) {
-        const auto factor = static_cast<float>(static_cast<double>(std::exp(sums_of(piece).top - top)) / sum);
-        kernels().axpy(factor, values.data() + (static_cast<std::size_t>(piece * num_rows) + row) * static_cast<std::size_t>(width), width,
-                       result);
-      }
+void attend_latent(std::span<const LatentProblem> problems, std::vector<float>& results, ThreadTeam& team) {
+  const std::int64_t width = round_up(problems.front().rank, kFaceSize);
+  std::vector<RowBatch> batches = make_batches(problems);
+  std::size_t num_pieces = 0;
+  std::size_t num_rows = 0;
+  for (const RowBatch& batch : batches) {
+    num_pieces += batch.pieces.size();
+    num_rows += static_cast<std::size_t>(batch.num_rows);
+  }
+  team.parallel_for(num_pieces, 1, [&](std::size_t begin, std::size_t end) { gather(batches, begin, end, width); });
+  results.assign(num_rows * static_cast<std::size_t>(width), 0.0F);
+  team.parallel_for(num_rows, 4, [&](std::size_t begin, std::size_t end) {
+    std::size_t first = 0;  // row of the batch
+    for (const RowBatch& batch : batches) {
+      const std::size_t last = first + static_cast<std::size_t>(batch.num_rows);
+      for (std::size_t row = std::max(begin, first); row < std::min(end, last); ++row)
+        merge(batch.pieces, row - first, width, results.data() + row * static_cast<std::size_t>(width));
+      first = last;
     }
   });
 }

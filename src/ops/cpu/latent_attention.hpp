@@ -9,9 +9,9 @@
 
 namespace meshseek::cpu {
 
-/// Query rows over the latent cache.
+/// Query rows over the latent cache of one sequence.
 struct LatentProblem {
-  const RowReader* cache = nullptr;            ///< [S, width]
+  RowReader cache;                             ///< [S, width]
   std::int64_t num_tokens = 0;                 ///< S
   std::int64_t width = 0;                      ///< of a cached row: latent and rotated key
   std::int64_t rank = 0;                       ///< the latent part, which is the value
@@ -23,9 +23,10 @@ struct LatentProblem {
   std::int64_t num_rows() const { return static_cast<std::int64_t>(visible.size()); }
 };
 
-/// softmax(scale q k^T) k[:rank] for every row. The context is cut into pieces at fixed places; each cached row is read once for scores and values of all
-/// query rows, and the pieces are merged in their order: neither timing nor the number of threads changes a bit, nor do other query rows.
-/// \param results [R, rank rounded up to 16], rows one after the other
-void attend_latent(const LatentProblem& problem, std::vector<float>& results, ThreadTeam& team);
+/// softmax(scale q k^T) k[:rank] for every row of every sequence; width, rank and stride are the same for all. A context is cut into pieces at fixed places;
+/// each cached row is read once for scores and values of all query rows, and the pieces are merged in their order: neither timing nor the number of threads
+/// changes a bit, nor do other query rows or other sequences.
+/// \param results [R of all problems, rank rounded up to 16], rows one after the other
+void attend_latent(std::span<const LatentProblem> problems, std::vector<float>& results, ThreadTeam& team);
 
 }  // namespace meshseek::cpu

@@ -1,9 +1,11 @@
 #include "ops/cpu/matmul.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <optional>
 #include <vector>
 
+#include "ops/cpu/aligned_buffer.hpp"
 #include "ops/cpu/gemv.hpp"
 #include "ops/cpu/kernels.hpp"
 #include "ops/cpu/rows.hpp"
@@ -27,70 +29,90 @@ struct Task {
   Range cols = {};  ///< outputs
 };
 
+/// Whether a matrix that meets `num_rows` rows of x in all is multiplied as bf16. How they are cut into tasks matters neither here nor
+/// for the result.
+bool uses_bf16(const MatmulProblem& problem, std::int64_t num_rows) {
+  return problem.transpose_b && problem.fidelity == MathFidelity::HiFi2 && std::min(num_rows, problem.x->num_rows()) >= kFewestBf16Rows &&
+         kernels().dot_block_bf16 != nullptr;
+}
+
 /// A slab of weights, decoded in the form that a fidelity multiplies: `outputs` x `k` values.
 class Slab {
  public:
   Slab(const MatmulProblem& problem, const MatmulPlan& plan) : problem_(&problem) {
     const std::int64_t k = std::min(round_up(problem.num_inputs(), kTileSize), plan.k_block);
-    const auto size = static_cast<std::size_t>(plan.col_block * k);
+    const std::int64_t size = plan.col_block * k;
     if (uses_magnitudes()) {
-      magnitudes_.resize(size);
-      scales_.resize(size / kInt8Group);
+      magnitudes_ = AlignedBuffer<std::uint8_t>(static_cast<std::size_t>(size));
+      scales_ = AlignedBuffer<float>(static_cast<std::size_t>(size / kInt8Group));
     } else {
-      values_.resize(size);
+      const std::int64_t num_lines = problem.transpose_b ? plan.col_block : k;
+      values_ = AlignedBuffer<float>(static_cast<std::size_t>(size + num_lines * kLinePadding));
     }
+    if (uses_bf16(problem, kFewestBf16Rows)) halves_ = AlignedBuffer<std::uint16_t>(static_cast<std::size_t>(size));
   }
 
-  void decode(std::int64_t matrix_idx, Range outputs, Range k) {
+  /// \param num_rows of x that the matrix meets in all
+  void decode(std::int64_t matrix_idx, Range outputs, Range k, std::int64_t num_rows) {
     outputs_ = outputs;
     k_ = k;
+    is_packed_ = uses_bf16(*problem_, num_rows);
     const WeightMatrix& weight = *problem_->weight;
     const WeightMatrix::Columns k_columns = {k.begin, k.size()};
     if (uses_magnitudes()) {
       weight.decode_magnitudes(matrix_idx, outputs.begin, outputs.size(), k_columns, magnitudes_.data(), scales_.data());
     } else if (problem_->transpose_b) {
-      weight.decode_rows(matrix_idx, outputs.begin, outputs.size(), k_columns, problem_->fidelity == MathFidelity::HiFi2, values_.data());
+      weight.decode_rows(matrix_idx, outputs.begin, outputs.size(), k_columns, problem_->fidelity == MathFidelity::HiFi2, values_.data(),
+                         stride());
+      const std::int64_t padded_k = round_up(k.size(), kTileSize);
+      if (is_packed_)
+        kernels().pack_bf16({.w = values_.data(), .w_stride = stride(), .num_w = outputs.size(), .k = padded_k}, halves_.data());
     } else {
       weight.decode_rows(matrix_idx, k.begin, k.size(), {outputs.begin, outputs.size()}, problem_->fidelity != MathFidelity::HiFi4,
-                         values_.data());
+                         values_.data(), stride());
     }
   }
 
   /// Activation rows first, first + step, ...: `num_x` of them. \param out [num_x, out_stride], the padded outputs of the slab
   void multiply(std::int64_t first, std::int64_t step, std::int64_t num_x, float* out, std::int64_t out_stride) const {
     if (uses_magnitudes()) return multiply_int8(first, step, num_x, out, out_stride);
+    if (is_packed_) return multiply_bf16(first, step, num_x, out, out_stride);
     const Activations& x = *problem_->x;
     if (problem_->transpose_b) {
       kernels().dot_block({.x = x.floats(first) + k_.begin,
                            .x_stride = step * x.padded_cols(),
                            .num_x = num_x,
                            .w = values_.data(),
-                           .w_stride = round_up(k_.size(), kTileSize),
+                           .w_stride = stride(),
                            .num_w = outputs_.size(),
                            .k = round_up(k_.size(), kTileSize),
                            .out = out,
                            .out_stride = out_stride});
       return;
     }
-    const std::int64_t width = round_up(outputs_.size(), kTileSize);
     kernels().weighted_sum({.weights = x.floats(first) + k_.begin,
                             .weights_stride = step * x.padded_cols(),
                             .num_x = num_x,
                             .rows = values_.data(),
-                            .row_stride = width,
+                            .row_stride = stride(),
                             .num_rows = k_.size(),
-                            .cols = width,
+                            .cols = round_up(outputs_.size(), kTileSize),
                             .out = out,
                             .out_stride = out_stride});
   }
 
  private:
+  /// Floats between two lines of the slab: lines of 2^n values alone would meet in the same few sets of the first-level cache.
+  static constexpr std::int64_t kLinePadding = 16;
+  std::int64_t stride() const { return round_up(problem_->transpose_b ? k_.size() : outputs_.size(), kTileSize) + kLinePadding; }
+
   bool uses_magnitudes() const { return problem_->transpose_b && problem_->fidelity == MathFidelity::LoFi; }
 
   void multiply_int8(std::int64_t first, std::int64_t step, std::int64_t num_x, float* out, std::int64_t out_stride) const {
     const Activations& x = *problem_->x;
-    kernels().dot_block_int8({.x = x.codes(first) + k_.begin,
+    kernels().dot_block_int8({.x = x.bytes(first) + k_.begin,
                               .x_scale = x.scales(first) + k_.begin / kInt8Group,
+                              .x_correction = x.corrections(first) + k_.begin / kInt8Group,
                               .x_stride = step * x.padded_cols(),
                               .num_x = num_x,
                               .w = magnitudes_.data(),
@@ -101,12 +123,26 @@ class Slab {
                               .out_stride = out_stride});
   }
 
+  void multiply_bf16(std::int64_t first, std::int64_t step, std::int64_t num_x, float* out, std::int64_t out_stride) const {
+    const Activations& x = *problem_->x;
+    kernels().dot_block_bf16({.x = x.halves(first) + k_.begin,
+                              .x_stride = step * x.padded_cols(),
+                              .num_x = num_x,
+                              .w = halves_.data(),
+                              .num_groups = ceil_div(outputs_.size(), std::int64_t{16}),
+                              .k = round_up(k_.size(), kTileSize),
+                              .out = out,
+                              .out_stride = out_stride});
+  }
+
   const MatmulProblem* problem_;
   Range outputs_ = {};
   Range k_ = {};
-  std::vector<float> values_;
-  std::vector<std::int16_t> magnitudes_;
-  std::vector<float> scales_;
+  AlignedBuffer<float> values_;
+  AlignedBuffer<std::uint16_t> halves_;  ///< the values packed for dot_block_bf16
+  bool is_packed_ = false;
+  AlignedBuffer<std::uint8_t> magnitudes_;
+  AlignedBuffer<float> scales_;
 };
 
 /// So many rows of x are multiplied with tiles as they lie in the file; more are worth a decoded slab.
@@ -137,6 +173,8 @@ class Core {
   }
 
  private:
+  std::int64_t rows_of(const Task& task) const { return problem_.groups[static_cast<std::size_t>(task.matrix_idx)].count; }
+
   void run_columns(const Task& task, Range outputs) {
     const std::int64_t num_inputs = problem_.num_inputs();
     const std::int64_t stride = plan_.col_block;
@@ -144,7 +182,7 @@ class Core {
     if (stream(task, outputs)) return finish(task, outputs);
     if (!slab_) slab_.emplace(problem_, plan_);
     for (std::int64_t k = 0; k < num_inputs; k += plan_.k_block) {
-      slab_->decode(task.matrix_idx, outputs, {k, std::min(k + plan_.k_block, num_inputs)});
+      slab_->decode(task.matrix_idx, outputs, {k, std::min(k + plan_.k_block, num_inputs)}, rows_of(task));
       for (std::int64_t row = task.rows.begin; row < task.rows.end; row += plan_.row_block) {
         multiply(task, {row, std::min(row + plan_.row_block, task.rows.end)}, k == 0);
       }
@@ -154,7 +192,7 @@ class Core {
 
   /// Few rows: the tiles are read where they lie, with the same sums as a slab gives. False when they must be decoded; the sums are then worth nothing.
   bool stream(const Task& task, Range outputs) {
-    if (stream_ == nullptr || task.rows.size() > kMostStreamedRows) return false;
+    if (stream_ == nullptr || task.rows.size() > kMostStreamedRows || uses_bf16(problem_, rows_of(task))) return false;
     if (!problem_.transpose_b) return plan_.k_block >= problem_.num_inputs() && stream_rows(task, outputs);
     for (std::int64_t output = outputs.begin; output < outputs.end; output += kTileSize) {
       for (std::int64_t k = 0; k < problem_.num_inputs(); k += plan_.k_block) {
@@ -209,9 +247,11 @@ class Core {
     const RowGroup& group = problem_.groups[static_cast<std::size_t>(task.matrix_idx)];
     const Activations& x = *problem_.x;
     const std::int64_t first = group.first_x + rows.begin * group.step_x;
-    TileRun run = {
-        .num_x = rows.size(), .x_stride = group.step_x * x.padded_cols(), .x = x.floats(first) + k, .out_stride = plan_.col_block};
-    if (problem_.fidelity != MathFidelity::LoFi) return run;
+    TileRun run = {.num_x = rows.size(), .x_stride = group.step_x * x.padded_cols(), .out_stride = plan_.col_block};
+    if (!problem_.transpose_b || problem_.fidelity != MathFidelity::LoFi) {
+      run.x = x.floats(first) + k;
+      return run;
+    }
     run.codes = x.bytes(first) + k;
     run.scales = x.scales(first) + k / kInt8Group;
     return run;
@@ -261,8 +301,10 @@ std::vector<std::vector<Task>> split_one(const MatmulProblem& problem, const Mat
   return tasks;
 }
 
-/// Decoding a weight row costs about as much as multiplying a few activation rows with it.
+/// Reading and decoding a weight costs about as much as multiplying it with this many rows.
 constexpr std::int64_t kDecodeCost = 8;
+
+std::int64_t cost_of(const Task& task) { return (task.rows.size() + kDecodeCost) * task.cols.size(); }
 
 /// A stack: its pieces in order, in runs of equal cost. Experts have different numbers of rows.
 std::vector<std::vector<Task>> split_stack(const MatmulProblem& problem, const MatmulPlan& plan) {
@@ -273,13 +315,35 @@ std::vector<std::vector<Task>> split_stack(const MatmulProblem& problem, const M
   for (std::size_t matrix_idx = 0; matrix_idx < problem.groups.size(); ++matrix_idx) {
     const std::int64_t num_rows = problem.groups[matrix_idx].count;
     for (std::int64_t col = 0; col < problem.num_outputs() && num_rows > 0; col += plan.cols_per_core) {
-      const Range cols = {col, std::min(col + plan.cols_per_core, problem.num_outputs())};
-      tasks[static_cast<std::size_t>(cost * plan.num_cores() / total)].push_back(
-          {static_cast<std::int64_t>(matrix_idx), {0, num_rows}, cols});
-      cost += (num_rows + kDecodeCost) * cols.size();
+      const Task task = {
+          static_cast<std::int64_t>(matrix_idx), {0, num_rows}, {col, std::min(col + plan.cols_per_core, problem.num_outputs())}};
+      tasks[static_cast<std::size_t>(cost * plan.num_cores() / total)].push_back(task);
+      cost += cost_of(task);
     }
   }
   return tasks;
+}
+
+/// All shares cut into single slabs, the dearest first: what a thread takes last is then small.
+std::vector<Task> cut_into_slabs(const std::vector<std::vector<Task>>& shares, std::int64_t col_block) {
+  std::vector<Task> slabs;
+  for (const std::vector<Task>& share : shares) {
+    for (const Task& task : share) {
+      for (std::int64_t col = task.cols.begin; col < task.cols.end; col += col_block) {
+        slabs.push_back({task.matrix_idx, task.rows, {col, std::min(col + col_block, task.cols.end)}});
+      }
+    }
+  }
+  std::stable_sort(slabs.begin(), slabs.end(), [](const Task& a, const Task& b) { return cost_of(a) > cost_of(b); });
+  return slabs;
+}
+
+/// From so many rows on (of one matrix) threads take slabs as they become free: one that lost its core delays the others by a slab, not by half a product.
+/// Fewer rows are decode, where each core streams its own outputs.
+constexpr std::int64_t kDealtRows = 32;
+
+bool is_dealt(const MatmulProblem& problem) {
+  return std::any_of(problem.groups.begin(), problem.groups.end(), [](const RowGroup& group) { return group.count >= kDealtRows; });
 }
 
 }  // namespace
@@ -287,6 +351,15 @@ std::vector<std::vector<Task>> split_stack(const MatmulProblem& problem, const M
 void matmul(const MatmulProblem& problem, const MatmulPlan& plan, Tensor& y, ThreadTeam& team) {
   const RowWriter writer(y, problem.num_outputs());
   const std::vector<std::vector<Task>> tasks = problem.groups.size() == 1 ? split_one(problem, plan) : split_stack(problem, plan);
+  if (is_dealt(problem)) {
+    const std::vector<Task> slabs = cut_into_slabs(tasks, plan.col_block);
+    std::atomic<std::size_t> next = 0;
+    team.parallel_for(std::min(tasks.size(), team.size()), 1, [&](std::size_t, std::size_t) {
+      Core core(problem, plan, writer);
+      for (std::size_t idx = next++; idx < slabs.size(); idx = next++) core.run(slabs[idx]);
+    });
+    return;
+  }
   team.parallel_for(tasks.size(), 1, [&](std::size_t begin, std::size_t end) {
     Core core(problem, plan, writer);
     for (std::size_t core_idx = begin; core_idx < end; ++core_idx) {

@@ -32,7 +32,8 @@ struct MatmulProblem {
 };
 
 /// Computes the product as the plan says; y has rows of num_outputs() values. Each core runs on one thread; neighbouring cores share a thread when there
-/// are more cores than threads.
+/// are more cores than threads. With 32 rows or more for a matrix the shares of the cores are dealt instead, slab by slab, to as many threads as become free;
+/// results do not depend on who computes what.
 void matmul(const MatmulProblem& problem, const MatmulPlan& plan, Tensor& y, ThreadTeam& team);
 
 }  // namespace meshseek::cpu

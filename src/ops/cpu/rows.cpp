@@ -43,6 +43,12 @@ void RowReader::read_at(std::int64_t row, std::int64_t col, float* out, std::int
   kernels().widen_bf16(&halves_[row * cols_ + col].bits, count, out);
 }
 
+std::span<const std::byte> RowReader::stored(std::int64_t row, std::int64_t count) const {
+  const auto begin = static_cast<std::size_t>(row * cols_), size = static_cast<std::size_t>(count * cols_);
+  if (floats_ != nullptr) return std::as_bytes(std::span(floats_ + begin, size));
+  return std::as_bytes(std::span(halves_ + begin, size));
+}
+
 RowWriter::RowWriter(Tensor& tensor, std::int64_t cols) : cols_(cols) {
   check_storage(tensor);
   if (tensor.dtype() == DataType::float32)
@@ -58,8 +64,7 @@ void RowWriter::write_at(std::int64_t row, std::int64_t col, const float* values
     std::copy_n(values, count, floats_ + row * cols_ + col);
     return;
   }
-  bf16* target = halves_ + row * cols_ + col;
-  for (std::int64_t idx = 0; idx < count; ++idx) target[idx] = to_bf16(values[idx]);
+  kernels().narrow_bf16(values, count, &halves_[row * cols_ + col].bits);
 }
 
 }  // namespace meshseek::cpu

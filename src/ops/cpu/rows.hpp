@@ -19,6 +19,8 @@ class RowReader {
   /// Copies `count` values of row `row` from column `col` on.
   void read_at(std::int64_t row, std::int64_t col, float* out, std::int64_t count) const;
   std::int64_t num_rows() const { return num_rows_; }
+  /// Where `count` rows from `row` on are stored.
+  std::span<const std::byte> stored(std::int64_t row, std::int64_t count) const;
 
  private:
   const float* floats_ = nullptr;

@@ -3,9 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
-#include <limits>
 
 #include "base/error.hpp"
 #include "ops/cpu/kernels.hpp"
@@ -23,30 +21,29 @@ void copy_elements(const std::byte* source, DataType dtype, std::int64_t count, 
   kernels().widen_bf16(reinterpret_cast<const std::uint16_t*>(source), count, out);
 }
 
-/// Signed magnitudes of one block of 16 and what magnitude 1 stands for.
-struct Magnitudes {
-  std::int16_t values[kFaceSize] = {};
-  float scale = 0.0F;
-};
+/// One group of 16 rows in the order of Int8Block, of which some rows and columns are no part of the matrix.
+struct MagnitudeGroup {
+  std::uint8_t* magnitudes = nullptr;
+  float* scales = nullptr;
+  std::int64_t num_blocks = 0;
 
-/// \param codes 16 bytes (bfloat8_b) or 16 nibbles (bfloat4_b)
-Magnitudes read_block(std::uint8_t exponent, const std::uint8_t* codes, DataType dtype) {
-  const bool eight = dtype == DataType::bfloat8_b;
-  const int bits = eight ? 7 : 3;
-  Magnitudes block;
-  // Below that, magnitude 1 is no normal float32: the whole block is smaller than 2^-119 and counts as zero.
-  if (exponent < bits) return block;
-  bool finite = true;
-  for (std::int64_t idx = 0; idx < kFaceSize; ++idx) {
-    const int code = eight ? codes[idx] : (codes[idx / 2] >> (idx % 2 * 4)) & 0x0F;
-    const int magnitude = code & ((1 << bits) - 1);
-    block.values[idx] = static_cast<std::int16_t>(code >> bits != 0 ? -magnitude : magnitude);
-    finite = finite && (exponent != 255 || magnitude >> (bits - 1) == 0);
+  std::uint8_t& at(std::int64_t block, std::int64_t row, std::int64_t col) const {
+    return magnitudes[block * kInt8Group * kInt8Group + col / 4 * 4 * kInt8Group + row * 4 + col % 4];
   }
-  block.scale =
-      finite ? std::bit_cast<float>(static_cast<std::uint32_t>(exponent - (bits - 1)) << 23) : std::numeric_limits<float>::quiet_NaN();
-  return block;
-}
+  void clear_row(std::int64_t row) const {
+    for (std::int64_t block = 0; block < num_blocks; ++block) {
+      for (std::int64_t col = 0; col < kInt8Group; ++col) at(block, row, col) = static_cast<std::uint8_t>(kernels().int8_offset);
+      scales[block * kInt8Group + row] = 0.0F;
+    }
+  }
+  void clear_column(std::int64_t col) const {
+    const std::int64_t block = col / kInt8Group;
+    for (std::int64_t row = 0; row < kInt8Group; ++row) {
+      at(block, row, col % kInt8Group) = static_cast<std::uint8_t>(kernels().int8_offset);
+      if (col % kInt8Group == 0) scales[block * kInt8Group + row] = 0.0F;
+    }
+  }
+};
 
 }  // namespace
 
@@ -74,53 +71,62 @@ void WeightMatrix::decode_row(std::int64_t matrix_idx, std::int64_t row, Columns
     return;
   }
   const std::byte* tile = tile_row(matrix_idx, row) + columns.begin / kTileSize * tile_bytes(dtype_);
-  const std::int64_t row_in_tile = row % kTileSize;
   for (std::int64_t col = 0; col < columns.count; col += kTileSize, tile += tile_bytes(dtype_)) {
-    if (is_block_float(dtype_)) {
-      decode_tile_row(tile, dtype_, row_in_tile, out + col);
-      continue;
-    }
     const auto size = static_cast<std::int64_t>(element_bytes(dtype_));
-    const std::int64_t left = tile_element_index(row_in_tile, 0, kTileSize) * size;
+    const std::int64_t left = tile_element_index(row % kTileSize, 0, kTileSize) * size;
     copy_elements(tile + left, dtype_, kFaceSize, out + col);
     copy_elements(tile + left + kFaceSize * kFaceSize * size, dtype_, kFaceSize, out + col + kFaceSize);
   }
 }
 
-void WeightMatrix::decode_rows(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns, bool as_bf16,
-                               float* out) const {
+void WeightMatrix::decode_tiles(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns, float* out,
+                                std::int64_t out_stride) const {
+  const auto decode = dtype_ == DataType::bfloat8_b ? kernels().decode_b8 : kernels().decode_b4;
+  for (std::int64_t idx = 0; idx < count;) {
+    const std::int64_t first = (row + idx) % kTileSize;
+    const std::int64_t here = std::min(kTileSize - first, count - idx);
+    decode({.tiles = tiles(matrix_idx, row + idx, columns),
+            .num_tiles = columns.padded() / kTileSize,
+            .first_row = first,
+            .num_rows = here,
+            .out = out + idx * out_stride,
+            .out_stride = out_stride});
+    idx += here;
+  }
+}
+
+const std::uint8_t* WeightMatrix::tiles(std::int64_t matrix_idx, std::int64_t row, Columns columns) const {
+  return reinterpret_cast<const std::uint8_t*>(tile_row(matrix_idx, row) + columns.begin / kTileSize * tile_bytes(dtype_));
+}
+
+void WeightMatrix::decode_rows(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns, bool as_bf16, float* out,
+                               std::int64_t out_stride) const {
+  const std::int64_t stride = out_stride == 0 ? columns.padded() : out_stride;
+  const bool in_blocks = is_block_float(dtype_);
+  if (in_blocks) decode_tiles(matrix_idx, row, count, columns, out, stride);
   for (std::int64_t idx = 0; idx < count; ++idx) {
-    float* line = out + idx * columns.padded();
-    decode_row(matrix_idx, row + idx, columns, line);
+    float* line = out + idx * stride;
+    if (!in_blocks) decode_row(matrix_idx, row + idx, columns, line);
     // The file's padding need not be zero.
     std::fill(line + columns.count, line + columns.padded(), 0.0F);
-    if (!as_bf16 || dtype_ != DataType::float32) continue;  // the other types are exact in bf16
-    for (std::int64_t col = 0; col < columns.count; ++col) line[col] = round_to_bf16(line[col]);
+    if (as_bf16 && dtype_ == DataType::float32) kernels().round_bf16(line, columns.count);  // the other types are exact in bf16
   }
 }
 
 void WeightMatrix::decode_magnitudes(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns,
-                                     std::int16_t* magnitudes, float* scales) const {
+                                     std::uint8_t* magnitudes, float* scales) const {
+  const auto pack = dtype_ == DataType::bfloat8_b ? kernels().pack_b8 : kernels().pack_b4;
   const std::int64_t num_blocks = columns.padded() / kInt8Group;
-  const std::int64_t first_block = columns.begin / kInt8Group;
-  const std::int64_t code_bytes = dtype_ == DataType::bfloat8_b ? kFaceSize : kFaceSize / 2;  // of one block
-  const std::int64_t num_groups = ceil_div(count, kInt8Group);
-  std::fill_n(magnitudes, num_groups * kInt8Group * columns.padded(), std::int16_t{0});
-  std::fill_n(scales, num_groups * columns.padded(), 0.0F);
-  for (std::int64_t idx = 0; idx < count; ++idx) {
-    const auto* tile = reinterpret_cast<const std::uint8_t*>(tile_row(matrix_idx, row + idx));
-    const std::int64_t first_face_row = (row + idx) % kTileSize / kFaceSize * 2 * kFaceSize + (row + idx) % kFaceSize;
-    for (std::int64_t block = 0; block * kInt8Group < columns.count; ++block) {
-      const std::int64_t stored_block = first_block + block;
-      const std::uint8_t* here = tile + stored_block / 2 * tile_bytes(dtype_);
-      const std::int64_t face_row = first_face_row + stored_block % 2 * kFaceSize;
-      const Magnitudes source = read_block(here[face_row], here + kExponentBytesPerTile + face_row * code_bytes, dtype_);
-      const std::int64_t target = (idx / kInt8Group * num_blocks + block) * kInt8Group;
-      scales[target + idx % kInt8Group] = source.scale;
-      std::int16_t* out = magnitudes + target * kInt8Group + idx % kInt8Group * 2;
-      const std::int64_t used = std::min(kInt8Group, columns.count - block * kInt8Group);
-      for (std::int64_t col = 0; col < used; ++col) out[col / 2 * 2 * kInt8Group + col % 2] = source.values[col];
-    }
+  for (std::int64_t idx = 0; idx < count; idx += kInt8Group) {
+    const MagnitudeGroup group = {magnitudes + idx * columns.padded(), scales + idx * num_blocks, num_blocks};
+    pack({.tiles = tiles(matrix_idx, row + idx, columns),
+          .num_tiles = columns.padded() / kTileSize,
+          .lower = (row + idx) % kTileSize >= kInt8Group,
+          .out = group.magnitudes,
+          .scales = group.scales});
+    // The file's padding need not be zero.
+    for (std::int64_t line = count - idx; line < kInt8Group; ++line) group.clear_row(line);
+    for (std::int64_t col = columns.count; col < columns.padded(); ++col) group.clear_column(col);
   }
 }
 

@@ -32,15 +32,21 @@ class WeightMatrix {
   };
   Columns all_columns() const { return {0, cols_}; }
 
-  /// Decodes `count` rows from `row` of one matrix into out [count, columns.padded()], zeros beyond the columns; rounded to bf16 when asked.
-  void decode_rows(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns, bool as_bf16, float* out) const;
-  /// Block-float only: signed magnitudes and scales of `count` rows from `row` (a multiple of 16) in the order of Int8Block; rows beyond `count` and
-  /// columns beyond `columns` are zeros. Blocks whose values decode to zero have zero magnitudes; a block that holds Inf or NaN has scale NaN.
-  void decode_magnitudes(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns, std::int16_t* magnitudes,
+  /// Decodes `count` rows from `row` of one matrix into out [count, out_stride], zeros beyond the columns up to columns.padded(); rounded to bf16 when
+  /// asked. \param out_stride 0: columns.padded()
+  void decode_rows(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns, bool as_bf16, float* out,
+                   std::int64_t out_stride = 0) const;
+  /// Block-float only: signed magnitudes plus kernels().int8_offset, and scales, of `count` rows from `row` (a multiple of 16) in the order of Int8Block;
+  /// rows beyond `count` up to a multiple of 16 and columns beyond `columns` count as zeros. Blocks whose values decode to zero have zero magnitudes; a
+  /// block that holds Inf or NaN has scale NaN.
+  void decode_magnitudes(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns, std::uint8_t* magnitudes,
                          float* scales) const;
 
  private:
   void decode_row(std::int64_t matrix_idx, std::int64_t row, Columns columns, float* out) const;
+  void decode_tiles(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns, float* out,
+                    std::int64_t out_stride) const;
+  const std::uint8_t* tiles(std::int64_t matrix_idx, std::int64_t row, Columns columns) const;
 
   const std::byte* bytes_;
   DataType dtype_;

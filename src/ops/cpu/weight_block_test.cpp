@@ -35,6 +35,12 @@ TEST(WeightMatrix, DecodesAnyRowsOfAnyMatrixAsTheTensorHoldsThem) {
   }
 }
 
+/// What a stored byte stands for.
+float magnitude(std::uint8_t stored) {
+  const std::int32_t offset = kernels().int8_offset;
+  return offset == 0 ? static_cast<float>(static_cast<std::int8_t>(stored)) : static_cast<float>(stored - offset);
+}
+
 TEST(WeightMatrix, MagnitudesTimesScalesAreTheDecodedValues) {
   constexpr std::int64_t kRows = 45, kCols = 39;
   for (const DataType dtype : {DataType::bfloat8_b, DataType::bfloat4_b}) {
@@ -44,16 +50,15 @@ TEST(WeightMatrix, MagnitudesTimesScalesAreTheDecodedValues) {
     const std::vector<float> values = to_float_vector(tensor);
     const WeightMatrix weight(tensor);
     for (const auto& [row, count] : {std::pair<std::int64_t, std::int64_t>{0, 32}, {32, 13}}) {
-      std::vector<std::int16_t> magnitudes(32 * 64, 99);
+      std::vector<std::uint8_t> magnitudes(32 * 64, 99);
       std::vector<float> scales(32 * 4, 99.0F);
       weight.decode_magnitudes(0, row, count, weight.all_columns(), magnitudes.data(), scales.data());
       const std::int64_t groups = ceil_div(count, kInt8Group);
       for (std::int64_t idx = 0; idx < groups * 16 * 64; ++idx) {
         const std::int64_t line = idx / 64, col = idx % 64;
         const std::int64_t block = line / 16 * 4 + col / 16;
-        const float value =
-            static_cast<float>(magnitudes[static_cast<std::size_t>(block * 256 + col % 16 / 2 * 32 + line % 16 * 2 + col % 2)]) *
-            scales[static_cast<std::size_t>(block * 16 + line % 16)];
+        const float value = magnitude(magnitudes[static_cast<std::size_t>(block * 256 + col % 16 / 4 * 64 + line % 16 * 4 + col % 4)]) *
+                            scales[static_cast<std::size_t>(block * 16 + line % 16)];
         const float expected = line < count && col < kCols ? values[static_cast<std::size_t>((row + line) * kCols + col)] : 0.0F;
         ASSERT_EQ(value, expected) << to_string(dtype) << " row " << row + line << " col " << col;
       }
@@ -69,7 +74,7 @@ TEST(WeightMatrix, EveryExponentAndCodeMeansWhatTheTileDecoderSays) {
     for (int exponent = 0; exponent < 255; ++exponent) {
       std::fill_n(tile->begin(), kExponentBytesPerTile, static_cast<std::byte>(exponent));
       const Tensor tensor({32, 32}, dtype, Layout::tile, *tile, tile);
-      std::vector<std::int16_t> magnitudes(32 * 32);
+      std::vector<std::uint8_t> magnitudes(32 * 32);
       std::vector<float> scales(32 * 2);
       WeightMatrix(tensor).decode_magnitudes(0, 0, 32, WeightMatrix(tensor).all_columns(), magnitudes.data(), scales.data());
       const std::vector<float> values = to_float_vector(tensor);
@@ -77,7 +82,7 @@ TEST(WeightMatrix, EveryExponentAndCodeMeansWhatTheTileDecoderSays) {
         const std::size_t line = idx / 32, col = idx % 32;
         const std::size_t block = line / 16 * 2 + col / 16;
         const float value =
-            static_cast<float>(magnitudes[block * 256 + col % 16 / 2 * 32 + line % 16 * 2 + col % 2]) * scales[block * 16 + line % 16];
+            magnitude(magnitudes[block * 256 + col % 16 / 4 * 64 + line % 16 * 4 + col % 4]) * scales[block * 16 + line % 16];
         ASSERT_EQ(value, exponent < bits ? 0.0F : values[idx]) << to_string(dtype) << " exponent " << exponent;
         ASSERT_TRUE(exponent >= bits || std::abs(values[idx]) < 0x1p-119F);  // what is lost
       }
@@ -88,9 +93,9 @@ TEST(WeightMatrix, EveryExponentAndCodeMeansWhatTheTileDecoderSays) {
 TEST(Activations, ArePreparedForEachFidelityAndPaddedWithZeros) {
   Device device(2);
   const Tensor x = random_activation({40, 35}, 3, device);
-  const Activations exact(x, 35, MathFidelity::HiFi4, device.team());
-  const Activations rounded(x, 35, MathFidelity::HiFi2, device.team());
-  const Activations codes(x, 35, MathFidelity::LoFi, device.team());
+  const Activations exact(x, 35, MathFidelity::HiFi4, device);
+  const Activations rounded(x, 35, MathFidelity::HiFi2, device);
+  const Activations codes(x, 35, MathFidelity::LoFi, device);
   ASSERT_EQ(exact.padded_cols(), 64);
   ASSERT_EQ(exact.num_rows(), 40);
   for (std::int64_t row = 0; row < 40; ++row) {
@@ -99,9 +104,12 @@ TEST(Activations, ArePreparedForEachFidelityAndPaddedWithZeros) {
       ASSERT_EQ(exact.floats(row)[col], value);
       ASSERT_EQ(rounded.floats(row)[col], round_to_bf16(value));
       const float scale = codes.scales(row)[col / 16];
-      ASSERT_EQ(codes.floats(row)[col], static_cast<float>(codes.codes(row)[col]) * scale);
+      ASSERT_EQ(codes.floats(row)[col], static_cast<float>(codes.bytes(row)[col]) * scale);
       ASSERT_LE(std::abs(codes.floats(row)[col] - value), 0.50001F * scale);
-      ASSERT_LE(std::abs(codes.codes(row)[col]), 127);
+      ASSERT_LE(std::abs(codes.bytes(row)[col]), 127);
+      std::int32_t sum = 0;
+      for (std::int64_t idx = col / 16 * 16; idx < col / 16 * 16 + 16; ++idx) sum += codes.bytes(row)[idx];
+      ASSERT_EQ(codes.corrections(row)[col / 16], -kernels().int8_offset * sum);
     }
   }
 }

@@ -4,19 +4,33 @@
 
 namespace meshseek::cpu::avx2 {
 
-constexpr const char* kIsa = "avx2";
-constexpr int kVectorFloats = 8;
-constexpr int kTileX = 2;
-constexpr int kTileW = 2;
-constexpr int kInt8TileX = 2;
-constexpr int kSumTileX = 4;
+#include "ops/cpu/avx2/common.inc"
 
-using Ints __attribute__((vector_size(kVectorFloats * 4))) = std::int32_t;
+constexpr int kInt8Offset = 0;
 
-static Ints multiply_pairs(Ints a, Ints b) {
-  return reinterpret_cast<Ints>(_mm256_madd_epi16(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
+/// The instruction multiplies unsigned with signed bytes and adds pairs in int16: |x| times w with the sign of x stays below 2 * 127 * 127.
+struct XQuad {
+  __m256i value;
+  __m256i magnitude;
+};
+struct WQuad {
+  __m256i value;
+};
+
+static XQuad make_x(Ints bytes) { return {reinterpret_cast<__m256i>(bytes), _mm256_abs_epi8(reinterpret_cast<__m256i>(bytes))}; }
+
+static WQuad make_w(Ints bytes) { return {reinterpret_cast<__m256i>(bytes)}; }
+
+static Ints add_products(Ints sum, WQuad w, XQuad x) {
+  const __m256i pairs = _mm256_maddubs_epi16(x.magnitude, _mm256_sign_epi8(w.value, x.value));
+  return sum + reinterpret_cast<Ints>(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
+// clang-format off: each needs those before it
 #include "ops/cpu/loops.inc"
+#include "ops/cpu/tile_loops.inc"
+#include "ops/cpu/pack_face.inc"
+#include "ops/cpu/int8_loops.inc"
+// clang-format on
 
 }  // namespace meshseek::cpu::avx2

@@ -1,0 +1,28 @@
+/// Main memory of large results, used again from operator to operator.
+#pragma once
+#include <cstddef>
+#include <memory>
+
+namespace meshseek {
+
+/// Recycled blocks in huge pages. Fresh memory costs a page fault and a zeroing for each page, as long as many an operator takes. Thread-safe.
+class DramPool {
+ public:
+  /// Smaller requests are better served by malloc.
+  static constexpr std::size_t kSmallest = std::size_t{1} << 20;
+
+  DramPool();
+
+  /// A block of at least `bytes`, aligned to 64, of any content; it goes back to the pool with its last owner, which may outlive the pool.
+  /// \throws std::bad_alloc
+  std::shared_ptr<void> allocate(std::size_t bytes);
+
+  std::size_t used() const;    ///< bytes of the blocks that are handed out
+  std::size_t cached() const;  ///< bytes of the free blocks: with those in use never more than a quarter above the most that were in use
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace meshseek

@@ -1,0 +1,30 @@
+#include <immintrin.h>
+
+#include "ops/cpu/kernels_tables.hpp"
+
+namespace meshseek::cpu::avx2_vnni {
+
+#include "ops/cpu/avx2/common.inc"
+
+constexpr int kInt8Offset = 128;
+
+struct XQuad {
+  __m256i value;
+};
+using WQuad = XQuad;
+
+static XQuad make_x(Ints bytes) { return {reinterpret_cast<__m256i>(bytes)}; }
+static WQuad make_w(Ints bytes) { return make_x(bytes); }
+
+static Ints add_products(Ints sum, WQuad w, XQuad x) {
+  return reinterpret_cast<Ints>(_mm256_dpbusd_avx_epi32(reinterpret_cast<__m256i>(sum), w.value, x.value));
+}
+
+// clang-format off: each needs those before it
+#include "ops/cpu/loops.inc"
+#include "ops/cpu/tile_loops.inc"
+#include "ops/cpu/pack_face.inc"
+#include "ops/cpu/int8_loops.inc"
+// clang-format on
+
+}  // namespace meshseek::cpu::avx2_vnni
