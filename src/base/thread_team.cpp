@@ -1,9 +1,12 @@
 #include "base/thread_team.hpp"
 
-#include <sched.h>
+#include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
 #include <utility>
+
+#include "base/error.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -12,11 +15,19 @@
 namespace meshseek {
 namespace {
 
-std::size_t usable_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1U, std::thread::hardware_concurrency());
+/// CPUs of one member.
+std::span<const int> cpus_of(const TeamPlace& place, std::size_t member_idx) {
+  if (place.cpus.empty()) return {};
+  return place.cpus[member_idx];
+}
+
+/// A place whose CPUs can be used: a worker could not report that they cannot.
+const TeamPlace& checked(const TeamPlace& place) {
+  if (!place.cpus.empty() && place.cpus.size() != place.num_threads) {
+    throw Error(fmt::format("[bind] CPUs for {} of {} threads; expected some for each", place.cpus.size(), place.num_threads));
+  }
+  for (const std::vector<int>& cpus : place.cpus) CpuBinding{cpus};
+  return place;
 }
 
 /// Tells the core that this is a waiting loop.
@@ -32,12 +43,16 @@ constexpr int kYields = 100;
 
 }  // namespace
 
-ThreadTeam::ThreadTeam(std::size_t num_threads) {
-  const std::size_t num_cores = usable_cores();
-  const std::size_t size = num_threads == 0 ? num_cores : num_threads;
-  num_spins_ = size <= num_cores ? kSpins : 0;
+ThreadTeam::ThreadTeam(const TeamPlace& place) : caller_(cpus_of(checked(place), 0)) {
+  const std::size_t num_cpus = place.cpus.empty() ? usable_cpus().size() : place.num_threads;
+  const std::size_t size = place.num_threads == 0 ? num_cpus : place.num_threads;
+  num_spins_ = size <= num_cpus && !place.is_crowded ? kSpins : 0;
   for (std::size_t member_idx = 1; member_idx < size; ++member_idx) {
-    workers_.emplace_back([this, member_idx] { work(member_idx); });
+    const std::span<const int> cpus = cpus_of(place, member_idx);
+    workers_.emplace_back([this, member_idx, cpus = std::vector(cpus.begin(), cpus.end())] {
+      const CpuBinding binding(cpus);
+      work(member_idx);
+    });
   }
 }
 

@@ -10,14 +10,25 @@
 #include <type_traits>
 #include <vector>
 
+#include "base/cpu_binding.hpp"
+
 namespace meshseek {
+
+/// How many members a team has, and where they run.
+struct TeamPlace {
+  std::size_t num_threads = 0;              ///< 0: one per CPU that this process may use
+  std::vector<std::vector<int>> cpus = {};  ///< those that each member may run on; empty: the scheduler decides
+  bool is_crowded = false;                  ///< other teams run on the same cores: who waits gives the core away at once
+};
 
 /// Workers are created once and joined by the destructor. The calling thread takes part as member 0. Between two loops the workers spin for a
 /// moment, so that loops that follow each other begin within a microsecond; then they sleep. A team of more threads than cores yields instead.
 class ThreadTeam {
  public:
   /// \param num_threads total members including the caller; 0 means one per core that this process may use.
-  explicit ThreadTeam(std::size_t num_threads = 0);
+  explicit ThreadTeam(std::size_t num_threads = 0) : ThreadTeam(TeamPlace{.num_threads = num_threads}) {}
+  /// The calling thread is bound as member 0 while the team lives. \throws Error: CPUs that may not be used, or not a set for each thread
+  explicit ThreadTeam(const TeamPlace& place);
   ~ThreadTeam();
   ThreadTeam(const ThreadTeam&) = delete;
   ThreadTeam& operator=(const ThreadTeam&) = delete;
@@ -55,6 +66,7 @@ class ThreadTeam {
   std::mutex error_mutex_;
   std::exception_ptr first_error_;
   int num_spins_ = 0;
+  CpuBinding caller_;
   std::vector<std::jthread> workers_;  ///< last: joined before what they use is destroyed
 };
 

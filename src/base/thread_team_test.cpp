@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <array>
@@ -201,6 +202,48 @@ TEST(ThreadTeam, LetsTeamsOfDifferentThreadsWorkSideBySide) {
     }
   }
   EXPECT_THAT(sums, testing::Each(90U * 500U));
+}
+
+/// The CPU of each piece of one loop.
+std::vector<int> cpus_used(ThreadTeam& team) {
+  std::vector<int> cpus(team.size());
+  team.parallel_for(team.size(), 1, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t idx = begin; idx < end; ++idx) cpus[idx] = ::sched_getcpu();
+  });
+  return cpus;
+}
+
+TEST(ThreadTeam, KeepsItsMembersOnTheirCpusAndGivesTheCallerBackAllOfThem) {
+  const std::vector<int> before = usable_cpus();
+  {
+    ThreadTeam team(TeamPlace{.num_threads = 3, .cpus = {{before.back()}, {before.front()}, {before.back()}}});
+    for (int round = 0; round < 20; ++round)
+      EXPECT_THAT(cpus_used(team), testing::ElementsAre(before.back(), before.front(), before.back()));
+    EXPECT_THAT(usable_cpus(), testing::ElementsAre(before.back()));
+  }
+  EXPECT_EQ(usable_cpus(), before);
+}
+
+TEST(ThreadTeam, RefusesCpusThatItMayNotUse) {
+  const std::vector<int> before = usable_cpus();
+  EXPECT_THROW(ThreadTeam(TeamPlace{.num_threads = 2, .cpus = {{before.front()}, {1022}}}), Error);
+  EXPECT_THROW(ThreadTeam(TeamPlace{.num_threads = 2, .cpus = {{before.front()}}}), Error);
+  EXPECT_EQ(usable_cpus(), before);
+}
+
+TEST(ThreadTeam, ManyCrowdedTeamsFinishTheirLoopsOnFewCores) {
+  std::atomic<std::size_t> total = 0;
+  {
+    std::vector<std::jthread> owners;
+    for (int owner = 0; owner < 8; ++owner) {
+      owners.emplace_back([&] {
+        ThreadTeam team(TeamPlace{.num_threads = 2, .is_crowded = true});
+        for (int round = 0; round < 200; ++round)
+          team.parallel_for(8, 1, [&](std::size_t begin, std::size_t end) { total += end - begin; });
+      });
+    }
+  }
+  EXPECT_EQ(total, 8U * 200U * 8U);
 }
 
 }  // namespace

@@ -39,6 +39,16 @@ void add_threads_flag(CLI::App& verb, const char* name, std::size_t& num_threads
   verb.add_option(name, num_threads, "threads (default: one per usable core)")->type_name("N")->check(CLI::Range(1, 4096));
 }
 
+void add_device_flags(CLI::App& verb, DeviceFlags& flags) {
+  verb.add_option("--bind", flags.bind,
+                  "where threads run: none (default), numa (default for several devices on several memory nodes) or cores")
+      ->type_name("HOW")
+      ->check(CLI::IsMember({"none", "numa", "cores"}));
+  verb.add_option("--threads", flags.num_threads, "threads of each device (default: an equal share of the usable cores)")
+      ->type_name("N")
+      ->check(CLI::Range(1, 4096));
+}
+
 std::optional<DataType> dtype_value(const std::string& text) {
   if (text.empty()) return std::nullopt;
   for (const DataType dtype : {DataType::bfloat8_b, DataType::bfloat4_b, DataType::bfloat16, DataType::float32}) {
@@ -54,6 +64,13 @@ MeshShape mesh_value(const std::string& text) {
   } catch (const Error& error) {
     throw UsageError(fmt::format("[--mesh] {}", error.what()));
   }
+}
+
+std::optional<Bind> bind_value(const std::string& text) {
+  for (const auto& [bind, name] : enum_names(Bind{})) {
+    if (text == name) return bind;
+  }
+  return std::nullopt;
 }
 
 std::vector<std::int64_t> ids_value(std::string_view text, const std::string& flag) {

@@ -9,6 +9,7 @@
 
 #include "config/tree.hpp"
 #include "mesh/mesh_shape.hpp"
+#include "mesh/placement.hpp"
 #include "stage2_configure/configure.hpp"
 #include "tensor/dtype.hpp"
 
@@ -33,6 +34,12 @@ struct ConfigFlags {
   std::size_t num_threads = 0;  ///< cores of the device that standard configs are made for; 0: as probed
 };
 
+/// Where the devices of a mesh run.
+struct DeviceFlags {
+  std::string bind = {};
+  std::size_t num_threads = 0;  ///< of each device; 0: an equal share of the usable cores
+};
+
 /// --dtype, --dtype-policy, --mesh
 void add_conversion_flags(CLI::App& verb, SourceFlags& flags);
 /// --overlay, --set
@@ -42,10 +49,13 @@ void add_config_flags(CLI::App& verb, ConfigFlags& flags);
 /// --strict, for verbs that make a run config.
 void add_strict_flag(CLI::App& verb, ConfigFlags& flags);
 void add_threads_flag(CLI::App& verb, const char* name, std::size_t& num_threads);
+/// --bind, --threads
+void add_device_flags(CLI::App& verb, DeviceFlags& flags);
 
 /// Values of flags; empty text: absent. \throws UsageError naming the flag.
 std::optional<DataType> dtype_value(const std::string& text);
 MeshShape mesh_value(const std::string& text);
+std::optional<Bind> bind_value(const std::string& text);
 /// Token ids separated by commas or white space, brackets ignored.
 std::vector<std::int64_t> ids_value(std::string_view text, const std::string& flag);
 

@@ -47,6 +47,9 @@ TEST_F(Usage, MistakesInTheCommandLineExitWith2) {
   expect_usage_error(run({"inspect"}), "expected either FILE or --compare");
   expect_usage_error(run({"inspect", "x", "--compare", "a", "b"}), "expected either FILE or --compare");
   expect_usage_error(run({"inspect", "--compare", "a"}), "--compare");
+  expect_usage_error(run({"inspect", "x", "--devices"}), "expected either FILE or --compare");
+  expect_usage_error(run({"inspect", "x", "--bind", "cores"}), "belong to --devices");
+  expect_usage_error(run({"inspect", "--devices", "--bind", "tight"}), "--bind");
   expect_usage_error(run({"replay"}), "CAPTURE is required");
   expect_usage_error(run({"replay", "x.jsonl", "--index", "-1"}), "--index");
   expect_usage_error(run({"replay", "x.jsonl", "--set", "dtype=float32"}), "--index");
