@@ -7,10 +7,7 @@
 #include <utility>
 
 #include "base/error.hpp"
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include "base/waiting.hpp"
 
 namespace meshseek {
 namespace {
@@ -30,23 +27,12 @@ const TeamPlace& checked(const TeamPlace& place) {
   return place;
 }
 
-/// Tells the core that this is a waiting loop.
-void pause() {
-#if defined(__x86_64__)
-  _mm_pause();
-#endif
-}
-
-/// About 100 microseconds: longer than what lies between two operators, shorter than a time slice.
-constexpr int kSpins = 4000;
-constexpr int kYields = 100;
-
 }  // namespace
 
 ThreadTeam::ThreadTeam(const TeamPlace& place) : caller_(cpus_of(checked(place), 0)) {
   const std::size_t num_cpus = place.cpus.empty() ? usable_cpus().size() : place.num_threads;
   const std::size_t size = place.num_threads == 0 ? num_cpus : place.num_threads;
-  num_spins_ = size <= num_cpus && !place.is_crowded ? kSpins : 0;
+  num_spins_ = size <= num_cpus && !place.is_crowded ? kWaitSpins : 0;
   for (std::size_t member_idx = 1; member_idx < size; ++member_idx) {
     const std::span<const int> cpus = cpus_of(place, member_idx);
     workers_.emplace_back([this, member_idx, cpus = std::vector(cpus.begin(), cpus.end())] {
@@ -60,20 +46,6 @@ ThreadTeam::~ThreadTeam() {
   stops_.store(true, std::memory_order_relaxed);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
-}
-
-std::uint32_t ThreadTeam::wait_while(const std::atomic<std::uint32_t>& value, std::uint32_t seen) const {
-  for (int spin = 0; spin < num_spins_ + kYields; ++spin) {
-    const std::uint32_t now = value.load(std::memory_order_acquire);
-    if (now != seen) return now;
-    if (spin < num_spins_) {
-      pause();
-    } else {
-      std::this_thread::yield();
-    }
-  }
-  value.wait(seen, std::memory_order_acquire);
-  return value.load(std::memory_order_acquire);
 }
 
 void ThreadTeam::run_piece(std::size_t member_idx) {
@@ -90,7 +62,7 @@ void ThreadTeam::run_piece(std::size_t member_idx) {
 void ThreadTeam::work(std::size_t member_idx) {
   std::uint32_t seen = 0;
   while (true) {
-    seen = wait_while(generation_, seen);
+    seen = wait_while(generation_, seen, num_spins_);
     if (stops_.load(std::memory_order_relaxed)) return;
     if (member_idx < num_pieces_) run_piece(member_idx);
     if (num_running_.fetch_sub(1, std::memory_order_acq_rel) == 1) num_running_.notify_one();
@@ -109,7 +81,7 @@ void ThreadTeam::run(std::size_t count, std::size_t grain, Loop loop) {
   generation_.notify_all();
   run_piece(0);
   std::uint32_t running = num_running_.load(std::memory_order_acquire);
-  while (running != 0) running = wait_while(num_running_, running);
+  while (running != 0) running = wait_while(num_running_, running, num_spins_);
   if (first_error_) std::rethrow_exception(std::exchange(first_error_, nullptr));
 }
 

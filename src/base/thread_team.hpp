@@ -54,8 +54,6 @@ class ThreadTeam {
   void run(std::size_t count, std::size_t grain, Loop loop);
   void work(std::size_t member_idx);
   void run_piece(std::size_t member_idx);
-  /// Spins, then sleeps, until `value` is another one than `seen`. \return the other one
-  std::uint32_t wait_while(const std::atomic<std::uint32_t>& value, std::uint32_t seen) const;
 
   std::atomic<std::uint32_t> generation_ = 0;   ///< counts the loops; what a loop is, is written before it and read after it
   std::atomic<std::uint32_t> num_running_ = 0;  ///< workers that have not finished the loop

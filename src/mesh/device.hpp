@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,6 +16,7 @@
 
 namespace meshseek {
 
+class Communicator;      // mesh/communicator.hpp
 class OperatorRecorder;  // ops/capture.hpp
 
 /// One executed operator, for the operator log.
@@ -28,10 +30,11 @@ struct OpRecord {
 class Device {
  public:
   /// \param num_threads 0: one per usable core; \param l2_bytes per core, 0: as probed
-  explicit Device(std::size_t num_threads = 0, std::int64_t l2_bytes = 0)
-      : team_(num_threads),
-        description_(describe(team_.size(), l2_bytes)),
-        l1_(static_cast<std::size_t>(description_.num_cores * description_.l2_bytes)) {}
+  /// \param communicator door to the other devices of its mesh; null: alone in a 1x1 mesh
+  explicit Device(std::size_t num_threads = 0, std::int64_t l2_bytes = 0, std::shared_ptr<Communicator> communicator = nullptr);
+  ~Device();
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
 
   ThreadTeam& team() { return team_; }
   /// As stage 2 sees it; num_cores is the size of the team.
@@ -49,6 +52,12 @@ class Device {
   std::int64_t dram_bytes_allocated() const { return dram_bytes_allocated_; }
   void count_dram_bytes(std::int64_t bytes) { dram_bytes_allocated_ += bytes; }
 
+  /// The mesh, this device's place in it, and the way to the other devices.
+  Communicator& communicator() { return *communicator_; }
+  /// What runs now, for the message when a device of the mesh fails. \param op a literal
+  void enter_operator(std::string_view op) const;
+  void enter_layer(std::int64_t layer_idx);
+
   /// Called once per operator, on the calling thread, before it runs. Empty: no log.
   void set_observer(std::function<void(const OpRecord&)> observer) { observer_ = std::move(observer); }
   bool is_observed() const { return static_cast<bool>(observer_); }
@@ -61,6 +70,7 @@ class Device {
  private:
   static DeviceDescription describe(std::size_t num_threads, std::int64_t l2_bytes);
 
+  std::shared_ptr<Communicator> communicator_;
   ThreadTeam team_;
   DeviceDescription description_;
   L1Arena l1_;

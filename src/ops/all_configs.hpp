@@ -19,6 +19,7 @@ namespace meshseek {
 using AllOperatorConfigs =
     std::tuple<LinearConfig, MulConfig, BinaryConfig, RmsNormConfig, EmbeddingConfig, RotaryEmbeddingConfig, FlashMlaConfig,
                UpdateCacheConfig, RouterConfig, TopKConfig, MoeDispatchConfig, MoeCombineConfig, ConcatConfig, ReshardConfig,
-               AllReduceConfig, AllGatherConfig, ReduceScatterConfig, AllToAllConfig, MeshPartitionConfig>;
+               AllReduceConfig, AllGatherConfig, ReduceScatterConfig, AllToAllConfig, AllToAllRowsConfig,
+               BroadcastConfig, SendConfig, RecvConfig, MeshPartitionConfig>;
 
 }  // namespace meshseek

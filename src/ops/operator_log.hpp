@@ -15,13 +15,15 @@ inline Device& device_of(const Tensor& x, std::string_view op) {
   return *x.device();
 }
 
-/// Reports one operator to the device's observer. `detail` and `plan` are called only when someone listens.
+/// Notes the operator that runs and reports it to the device's observer. `detail` and `plan` are called only when someone listens.
 template <class Detail>
 void log_operator(const Device& device, std::string_view op, Detail&& detail) {
+  device.enter_operator(op);
   if (device.is_observed()) device.observe({op, detail(), {}, {}});
 }
 template <class Detail, class Plan>
 void log_operator(const Device& device, std::string_view op, Detail&& detail, Plan&& plan, std::int64_t context = -1) {
+  device.enter_operator(op);
   if (device.is_observed()) device.observe({op, detail(), plan(), context < 0 ? "" : fmt::format("context {}", context)});
 }
 

@@ -35,15 +35,18 @@ void check_last_dim(std::int64_t dim, std::string_view where, std::string_view f
   if (dim != -1) fail(where, field, fmt::format("{}; only the last dimension is supported: -1", dim));
 }
 
-void check_axis(std::int64_t cluster_axis, std::string_view where) {
-  if (cluster_axis != 0 && cluster_axis != 1) {
-    fail(where, "cluster_axis", fmt::format("{} is no axis of a mesh; expected 0 (rows) or 1 (columns)", cluster_axis));
-  }
+void check_axis(std::optional<std::int64_t> cluster_axis, std::string_view where) {
+  if (!cluster_axis || *cluster_axis == 0 || *cluster_axis == 1) return;
+  fail(where, "cluster_axis", fmt::format("{} is no axis of a mesh; expected 0 (my column), 1 (my row), or unset (all devices)", *cluster_axis));
 }
 
-void check_wire_dtype(DataType dtype, std::string_view where) {
-  if (dtype == DataType::float32 || dtype == DataType::bfloat16 || dtype == DataType::bfloat8_b) return;
-  fail(where, "dtype", fmt::format("{} cannot be on the wire; expected float32, bfloat16 or bfloat8_b", to_string(dtype)));
+void check_wire_dtype(std::optional<DataType> dtype, std::string_view where) {
+  if (!dtype || *dtype == DataType::float32 || *dtype == DataType::bfloat16 || *dtype == DataType::bfloat8_b) return;
+  fail(where, "dtype", fmt::format("{} cannot be on the wire; expected float32, bfloat16 or bfloat8_b", to_string(*dtype)));
+}
+
+void check_not_negative(std::int64_t position, std::string_view where, std::string_view field) {
+  if (position < 0) fail(where, field, fmt::format("{} is no position along an axis; expected 0 or more", position));
 }
 
 void check_not_above(std::int64_t value, std::int64_t limit, std::string_view where, std::string_view field, std::string_view of) {
@@ -209,31 +212,50 @@ void validate(const AllReduceConfig& cfg, std::string_view where) {
   check_last_dim(cfg.dim, where, "dim");
   check_range(cfg.num_reduce_scatter_links, kMaxLinks, where, "num_reduce_scatter_links");
   check_range(cfg.num_all_gather_links, kMaxLinks, where, "num_all_gather_links");
-  if (cfg.dtype) check_wire_dtype(*cfg.dtype, where);
+  check_wire_dtype(cfg.dtype, where);
 }
 
 void validate(const AllGatherConfig& cfg, std::string_view where) {
   check_axis(cfg.cluster_axis, where);
-  check_last_dim(cfg.dim, where, "dim");
   check_range(cfg.num_links, kMaxLinks, where, "num_links");
+  check_wire_dtype(cfg.dtype, where);
 }
 
 void validate(const ReduceScatterConfig& cfg, std::string_view where) {
   check_axis(cfg.cluster_axis, where);
-  check_last_dim(cfg.dim, where, "dim");
   check_range(cfg.num_links, kMaxLinks, where, "num_links");
-  if (cfg.dtype) check_wire_dtype(*cfg.dtype, where);
+  check_wire_dtype(cfg.dtype, where);
 }
 
 void validate(const AllToAllConfig& cfg, std::string_view where) {
   check_axis(cfg.cluster_axis, where);
   if (cfg.in_dim == cfg.out_dim) fail(where, "out_dim", fmt::format("{} is in_dim as well; expected another dimension", cfg.out_dim));
-  check_range(cfg.num_links, kMaxLinks, where, "num_links");
+  check_wire_dtype(cfg.dtype, where);
 }
 
-void validate(const MeshPartitionConfig& cfg, std::string_view where) {
+void validate(const AllToAllRowsConfig& cfg, std::string_view where) {
   check_axis(cfg.cluster_axis, where);
-  check_last_dim(cfg.dim, where, "dim");
+  check_wire_dtype(cfg.dtype, where);
 }
+
+void validate(const BroadcastConfig& cfg, std::string_view where) {
+  check_axis(cfg.cluster_axis, where);
+  check_not_negative(cfg.root, where, "root");
+  check_range(cfg.num_links, kMaxLinks, where, "num_links");
+  check_wire_dtype(cfg.dtype, where);
+}
+
+void validate(const SendConfig& cfg, std::string_view where) {
+  check_axis(cfg.cluster_axis, where);
+  check_not_negative(cfg.to, where, "to");
+  check_wire_dtype(cfg.dtype, where);
+}
+
+void validate(const RecvConfig& cfg, std::string_view where) {
+  check_axis(cfg.cluster_axis, where);
+  check_not_negative(cfg.from, where, "from");
+}
+
+void validate(const MeshPartitionConfig& cfg, std::string_view where) { check_axis(cfg.cluster_axis, where); }
 
 }  // namespace meshseek

@@ -33,6 +33,10 @@ void validate(const AllReduceConfig& cfg, std::string_view where);
 void validate(const AllGatherConfig& cfg, std::string_view where);
 void validate(const ReduceScatterConfig& cfg, std::string_view where);
 void validate(const AllToAllConfig& cfg, std::string_view where);
+void validate(const AllToAllRowsConfig& cfg, std::string_view where);
+void validate(const BroadcastConfig& cfg, std::string_view where);
+void validate(const SendConfig& cfg, std::string_view where);
+void validate(const RecvConfig& cfg, std::string_view where);
 void validate(const MeshPartitionConfig& cfg, std::string_view where);
 
 void validate(const ComputeKernelConfig& compute, std::string_view where);

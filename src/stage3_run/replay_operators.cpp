@@ -160,13 +160,6 @@ Rerun prepare_topk(const ReplayCall& call) {
   };
 }
 
-/// A collective of one device and its mesh.
-template <auto Op, class Config>
-Rerun collective(const ReplayCall& call) {
-  const MeshShape mesh = {.rows = call.integer("mesh_rows", 1, kMost), .cols = call.integer("mesh_cols", 1, kMost)};
-  return [cfg = call.typed_config<Config>(), mesh](const ReplayInputs& in) { return only(Op(in.at("x"), cfg, mesh)); };
-}
-
 constexpr std::array kOperators = {
     ReplayOperator{"linear", LinearConfig::kOp, unary<linear, LinearConfig>},
     ReplayOperator{"grouped_linear", LinearConfig::kOp, prepare_grouped_linear},
@@ -184,11 +177,12 @@ constexpr std::array kOperators = {
     ReplayOperator{"update_cache", UpdateCacheConfig::kOp, prepare_update_cache},
     ReplayOperator{"topk", TopKConfig::kOp, prepare_topk},
     ReplayOperator{"reshard", ReshardConfig::kOp, unary<reshard, ReshardConfig>},
-    ReplayOperator{"all_reduce", AllReduceConfig::kOp, collective<all_reduce, AllReduceConfig>},
-    ReplayOperator{"all_gather", AllGatherConfig::kOp, collective<all_gather, AllGatherConfig>},
-    ReplayOperator{"reduce_scatter", ReduceScatterConfig::kOp, collective<reduce_scatter, ReduceScatterConfig>},
-    ReplayOperator{"all_to_all", AllToAllConfig::kOp, collective<all_to_all, AllToAllConfig>},
-    ReplayOperator{"mesh_partition", MeshPartitionConfig::kOp, collective<mesh_partition, MeshPartitionConfig>},
+    ReplayOperator{"all_reduce", AllReduceConfig::kOp, unary<all_reduce, AllReduceConfig>},
+    ReplayOperator{"all_gather", AllGatherConfig::kOp, unary<all_gather, AllGatherConfig>},
+    ReplayOperator{"reduce_scatter", ReduceScatterConfig::kOp, unary<reduce_scatter, ReduceScatterConfig>},
+    ReplayOperator{"all_to_all", AllToAllConfig::kOp, unary<all_to_all, AllToAllConfig>},
+    ReplayOperator{"broadcast", BroadcastConfig::kOp, unary<broadcast, BroadcastConfig>},
+    ReplayOperator{"mesh_partition", MeshPartitionConfig::kOp, unary<mesh_partition, MeshPartitionConfig>},
     ReplayOperator{"cached_latents", "", prepare_cached_latents},
     ReplayOperator{"slice_columns", "", prepare_slice_columns},
     ReplayOperator{"take_rows", "", prepare_take_rows},

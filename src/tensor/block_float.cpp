@@ -103,4 +103,8 @@ void decode_tile_row(const std::byte* tile, DataType dtype, std::int64_t row, fl
   }
 }
 
+void decode_bfloat8_blocks(const std::uint8_t* exponents, const std::uint8_t* codes, std::int64_t num_blocks, float* out) {
+  for (std::int64_t block = 0; block < num_blocks; ++block) decode_bytes(exponents[block], codes + block * kFaceSize, out + block * kFaceSize);
+}
+
 }  // namespace meshseek

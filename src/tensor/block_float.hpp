@@ -25,4 +25,7 @@ float decode_code(std::uint8_t shared_exponent, std::uint8_t code, int magnitude
 /// Decodes one row of 32 values (`row` in 0..31 of the tile) of a bfloat8_b or bfloat4_b tile into `out`. Fast path used by the kernels.
 void decode_tile_row(const std::byte* tile, DataType dtype, std::int64_t row, float* out);
 
+/// Blocks of 16 values of bfloat8_b outside of tiles: one exponent a block, one code a value, as BlockEncoder::bfloat8_b writes them.
+void decode_bfloat8_blocks(const std::uint8_t* exponents, const std::uint8_t* codes, std::int64_t num_blocks, float* out);
+
 }  // namespace meshseek
