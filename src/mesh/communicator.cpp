@@ -8,6 +8,8 @@
 #include <numeric>
 #include <thread>
 
+#include "base/host_name.hpp"
+
 namespace meshseek {
 namespace {
 
@@ -46,7 +48,9 @@ std::string to_string(const Progress& progress) {
   return fmt::format("{}, layer {}", progress.op(), progress.layer_idx());
 }
 
-std::span<const std::byte> Transport::look(std::int64_t, MessageTag) { throw Error("[mesh] this transport has no memory that devices share"); }
+std::span<const std::byte> Transport::look(std::int64_t, MessageTag) {
+  throw Error("[mesh] this transport has no memory that devices share");
+}
 void Transport::release(std::int64_t) {}
 
 Communicator::Communicator() : Communicator({}, 0, nullptr) {}
@@ -59,7 +63,8 @@ Communicator::Communicator(const MeshShape& shape, std::int64_t rank, std::uniqu
       bytes_sent_(static_cast<std::size_t>(shape.num_devices())),
       link_delay_(link_delay_of_environment()) {
   if (rank < 0 || rank >= shape.num_devices() || (transport_ == nullptr && shape.num_devices() > 1))
-    throw Error(fmt::format("[mesh] rank {} of a mesh {}; expected 0 to {} and a transport", rank, to_string(shape), shape.num_devices() - 1));
+    throw Error(
+        fmt::format("[mesh] rank {} of a mesh {}; expected 0 to {} and a transport", rank, to_string(shape), shape.num_devices() - 1));
 }
 
 Communicator::~Communicator() = default;
@@ -103,8 +108,11 @@ std::span<const std::byte> Communicator::look(std::int64_t peer, MessageTag tag)
 }
 
 void Communicator::fail(std::string_view message) {
-  if (transport_ == nullptr) return;
-  transport_->fail(fmt::format("device {} of mesh {} failed in {}: {}", rank_, to_string(shape_), to_string(progress_), message));
+  end_mesh(fmt::format("[mesh] rank {} on host {} failed in {}: {}", rank_, host_name(), to_string(progress_), message));
+}
+
+void Communicator::end_mesh(std::string_view message) {
+  if (transport_ != nullptr) transport_->fail(message);
 }
 
 std::int64_t Communicator::total_bytes_sent() const { return std::accumulate(bytes_sent_.begin(), bytes_sent_.end(), std::int64_t{0}); }

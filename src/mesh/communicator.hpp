@@ -68,6 +68,9 @@ class Communicator {
   /// Ends the whole mesh: all that wait get a MeshError that names this device, its operator and layer, and `message`.
   void fail(std::string_view message);
 
+  /// The same with the message as it is.
+  void end_mesh(std::string_view message);
+
   Progress& progress() { return progress_; }
 
   /// Bytes that this device has sent to each rank so far, and in how many messages.

@@ -31,8 +31,8 @@ enum class MessageTag : std::uint8_t {
   barrier
 };
 constexpr std::string_view to_string(MessageTag tag) {
-  constexpr std::array<std::string_view, 10> kNames = {"command",         "handshake", "all_reduce", "all_gather", "reduce_scatter", "all_to_all",
-                                                       "all_to_all_rows", "broadcast", "send",       "barrier"};
+  constexpr std::array<std::string_view, 10> kNames = {"command",    "handshake",       "all_reduce", "all_gather", "reduce_scatter",
+                                                       "all_to_all", "all_to_all_rows", "broadcast",  "send",       "barrier"};
   return static_cast<std::size_t>(tag) < kNames.size() ? kNames[static_cast<std::size_t>(tag)] : "an unknown operator";
 }
 
@@ -43,8 +43,9 @@ struct Ticket {
   bool is_send = false;
 };
 
-/// One object for each device, used by one thread at a time. Messages from one device to another arrive in the order in which they were sent.
-/// Waiting never needs a core for long: it spins for a moment, then yields, then sleeps. A wait ends with MeshError when the mesh has failed.
+/// One object for each device, used by one thread at a time. Messages from one device to another arrive in the order in which they were
+/// sent. Waiting never needs a core for long: it spins for a moment, then yields, then sleeps. A wait ends with MeshError when the mesh has
+/// failed.
 class Transport {
  public:
   virtual ~Transport() = default;

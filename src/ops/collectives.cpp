@@ -91,7 +91,8 @@ std::vector<StridedPart> flat_parts(std::int64_t count, std::int64_t num) {
   constexpr std::int64_t kBlock = 16;
   const std::int64_t size = round_up(ceil_div(count, num), kBlock);
   std::vector<StridedPart> parts;
-  for (std::int64_t idx = 0; idx < num; ++idx) parts.push_back(contiguous_part(std::min(count, idx * size), std::min(count, (idx + 1) * size)));
+  for (std::int64_t idx = 0; idx < num; ++idx)
+    parts.push_back(contiguous_part(std::min(count, idx * size), std::min(count, (idx + 1) * size)));
   return parts;
 }
 
@@ -117,7 +118,8 @@ Tensor all_reduce(const Tensor& x, const AllReduceConfig& cfg) {
   call.check_summable(x);
   Tensor y = make_output(x, x.shape(), call.device(), "all_reduce");  // as x
   call.run([&](Exchange& exchange) {
-    const bool is_small = cfg.topology == Topology::Direct && wire.is_plain() && static_cast<std::int64_t>(x.bytes().size()) <= kMostWholeBytes;
+    const bool is_small =
+        cfg.topology == Topology::Direct && wire.is_plain() && static_cast<std::int64_t>(x.bytes().size()) <= kMostWholeBytes;
     if (cfg.use_composite && !is_small) return all_reduce_in_two(exchange, wire, x, y, cfg);
     float* sums = sums_of(y, y.volume(), exchange);
     reduce_whole(exchange, wire, x, sums);
@@ -162,7 +164,8 @@ Tensor reduce_scatter(const Tensor& x, const ReduceScatterConfig& cfg) {
   Tensor y = make_output(x, with_dim(x.shape(), dim, size), call.device(), "reduce_scatter");  // [.., x's dim / devices, ..]
   call.run([&](Exchange& exchange) {
     exchange::Reduction reduction = {.x = &x, .sum = sums_of(y, y.volume(), exchange), .num_links = cfg.num_links};
-    for (std::int64_t idx = 0; idx < exchange.size(); ++idx) reduction.parts.push_back(part_of(x.shape(), dim, idx * size, (idx + 1) * size));
+    for (std::int64_t idx = 0; idx < exchange.size(); ++idx)
+      reduction.parts.push_back(part_of(x.shape(), dim, idx * size, (idx + 1) * size));
     reduce(exchange, wire, reduction, cfg.topology);
     store_sums(reduction.sum, y.volume(), y);
   });
@@ -177,7 +180,8 @@ Tensor all_to_all(const Tensor& x, const AllToAllConfig& cfg) {
   const Wire wire(x.dtype(), cfg.dtype, "all_to_all");
   const std::int64_t in_dim = dim_of(x, cfg.in_dim, "all_to_all");
   const std::int64_t out_dim = dim_of(x, cfg.out_dim, "all_to_all");
-  if (in_dim == out_dim) throw ShapeError(fmt::format("[all_to_all] in_dim and out_dim are dimension {} of x {}", in_dim, to_string(x.shape())));
+  if (in_dim == out_dim)
+    throw ShapeError(fmt::format("[all_to_all] in_dim and out_dim are dimension {} of x {}", in_dim, to_string(x.shape())));
   const std::int64_t in_size = x.shape()[static_cast<std::size_t>(in_dim)];
   const std::int64_t out_size = part_size(x, out_dim, call.size(), "all_to_all");
   const Shape shape = with_dim(with_dim(x.shape(), in_dim, in_size * call.size()), out_dim, out_size);

@@ -1,9 +1,10 @@
 /// Collectives: operators that join the devices along one axis of the mesh.
 ///
-/// Every device of the group calls the same operator at the same place with its own tensor; the mesh is that of the tensor's device. On an axis of
-/// one device each returns its input, without a copy and without traffic. Results never depend on timing, and sums are in float32 in the order of the devices
-/// (Ring and Linear: in an order that the place in the tensor decides). All devices get the same bits where they get the same thing, whatever the wire.
-/// Tensors are row-major; sums, and a `dtype` other than x's, need float32 or bfloat16. Tensors without rows are as good as others.
+/// Every device of the group calls the same operator at the same place with its own tensor; the mesh is that of the tensor's device. On an
+/// axis of one device each returns its input, without a copy and without traffic. Results never depend on timing, and sums are in float32
+/// in the order of the devices (Ring and Linear: in an order that the place in the tensor decides). All devices get the same bits where
+/// they get the same thing, whatever the wire. Tensors are row-major; sums, and a `dtype` other than x's, need float32 or bfloat16. Tensors
+/// without rows are as good as others.
 ///
 /// \throws ConfigError for a config that cannot be; ShapeError for a tensor that does not fit; MeshError when another device failed
 #pragma once

@@ -57,8 +57,10 @@ struct AllGatherConfig {
 
   static constexpr auto fields() {
     using Self = AllGatherConfig;
-    return std::tuple{field("cluster_axis", &Self::cluster_axis, kClusterAxisHelp), field("topology", &Self::topology, kTopologyHelp),
-                      field("dtype", &Self::dtype, kWireHelp), field("dim", &Self::dim, "dimension that grows"),
+    return std::tuple{field("cluster_axis", &Self::cluster_axis, kClusterAxisHelp),
+                      field("topology", &Self::topology, kTopologyHelp),
+                      field("dtype", &Self::dtype, kWireHelp),
+                      field("dim", &Self::dim, "dimension that grows"),
                       field("uneven", &Self::uneven, "the devices' sizes along dim may differ; they are exchanged first"),
                       field("num_links", &Self::num_links, "chunks in flight")};
   }
@@ -169,8 +171,9 @@ struct MeshPartitionConfig {
 
   static constexpr auto fields() {
     using Self = MeshPartitionConfig;
-    return std::tuple{field("cluster_axis", &Self::cluster_axis, "the devices whose slices lie side by side: 0 my column, 1 my row, unset: all"),
-                      field("dim", &Self::dim, "dimension that is cut")};
+    return std::tuple{
+        field("cluster_axis", &Self::cluster_axis, "the devices whose slices lie side by side: 0 my column, 1 my row, unset: all"),
+        field("dim", &Self::dim, "dimension that is cut")};
   }
 };
 

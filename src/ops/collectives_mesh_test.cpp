@@ -26,7 +26,8 @@ Tensor my_input(Device& device, const Shape& shape, DataType dtype = DataType::f
 /// The inputs of a device's group, in order.
 std::vector<std::vector<float>> inputs_of_group(Device& device, std::optional<std::int64_t> axis, const Shape& shape, DataType dtype) {
   std::vector<std::vector<float>> inputs;
-  for (const std::int64_t rank : device.communicator().group(axis).ranks) inputs.push_back(to_float_vector(input_of(device, rank, shape, dtype)));
+  for (const std::int64_t rank : device.communicator().group(axis).ranks)
+    inputs.push_back(to_float_vector(input_of(device, rank, shape, dtype)));
   return inputs;
 }
 
@@ -74,12 +75,13 @@ void expect_near(const Tensor& y, const std::vector<float>& expected, float tole
   ASSERT_EQ(values.size(), expected.size()) << what;
   float largest = 1.0F;
   for (const float value : expected) largest = std::max(largest, std::abs(value));
-  for (std::size_t idx = 0; idx < values.size(); ++idx) ASSERT_NEAR(values[idx], expected[idx], tolerance * largest) << what << " value " << idx;
+  for (std::size_t idx = 0; idx < values.size(); ++idx)
+    ASSERT_NEAR(values[idx], expected[idx], tolerance * largest) << what << " value " << idx;
 }
 
 std::string describe(const MeshShape& mesh, std::optional<std::int64_t> axis, Topology topology, const Shape& shape) {
-  return to_string(mesh) + " axis " + std::to_string(axis.value_or(-1)) + " topology " + std::to_string(static_cast<int>(topology)) + " x " +
-         to_string(shape);
+  return to_string(mesh) + " axis " + std::to_string(axis.value_or(-1)) + " topology " + std::to_string(static_cast<int>(topology)) +
+         " x " + to_string(shape);
 }
 
 /// Every mesh, axis and topology.
@@ -87,7 +89,8 @@ template <class Body>
 void for_each_group(const Body& body) {
   for (const MeshShape& shape : kMeshes) {
     TestMesh mesh(shape);
-    for (const std::optional<std::int64_t> axis : {std::optional<std::int64_t>{}, std::optional<std::int64_t>{0}, std::optional<std::int64_t>{1}}) {
+    for (const std::optional<std::int64_t> axis :
+         {std::optional<std::int64_t>{}, std::optional<std::int64_t>{0}, std::optional<std::int64_t>{1}}) {
       for (const Topology topology : kTopologies) body(mesh, shape, axis, topology);
     }
   }
@@ -96,7 +99,8 @@ void for_each_group(const Body& body) {
 TEST(MeshCollectives, AllReduceGivesThePlainSumOnEveryDeviceInTheSameBits) {
   for_each_group([](TestMesh& mesh, const MeshShape& mesh_shape, std::optional<std::int64_t> axis, Topology topology) {
     for (const Shape& shape : {Shape{3, 5}, Shape{1}, Shape{0, 8}, Shape{2, 7, 33}, Shape{1, 2048}, Shape{40, 500}}) {
-      for (const std::optional<DataType> wire : {std::optional<DataType>{}, std::optional(DataType::bfloat16), std::optional(DataType::bfloat8_b)}) {
+      for (const std::optional<DataType> wire :
+           {std::optional<DataType>{}, std::optional(DataType::bfloat16), std::optional(DataType::bfloat8_b)}) {
         const AllReduceConfig cfg = {.cluster_axis = axis,
                                      .topology = topology,
                                      .dtype = wire,
@@ -109,7 +113,8 @@ TEST(MeshCollectives, AllReduceGivesThePlainSumOnEveryDeviceInTheSameBits) {
           const auto expected = sum_of(inputs_of_group(device, axis, shape, DataType::float32));
           const Tensor& y = results[static_cast<std::size_t>(rank)];
           ASSERT_EQ(y.shape(), shape);
-          expect_near(y, expected, tolerance_of(wire, DataType::float32) * static_cast<float>(mesh.size()), describe(mesh_shape, axis, topology, shape));
+          expect_near(y, expected, tolerance_of(wire, DataType::float32) * static_cast<float>(mesh.size()),
+                      describe(mesh_shape, axis, topology, shape));
           const auto first = static_cast<std::size_t>(device.communicator().group(axis).ranks.front());
           ASSERT_EQ(bits_of(y), bits_of(results[first])) << describe(mesh_shape, axis, topology, shape);
         }
@@ -191,7 +196,8 @@ TEST(MeshCollectives, AllToAllSharesOutOneDimensionAndJoinsAnother) {
                   joined(parts, std::vector<Shape>(static_cast<std::size_t>(num), part), in_dim))
             << describe(mesh_shape, axis, topology, shape) << " in " << in_dim << " out " << out_dim;
       }
-      const auto again = mesh.run([&](Device& device) { return all_to_all(results[static_cast<std::size_t>(device.communicator().rank())], back); });
+      const auto again =
+          mesh.run([&](Device& device) { return all_to_all(results[static_cast<std::size_t>(device.communicator().rank())], back); });
       for (std::int64_t rank = 0; rank < mesh.size(); ++rank)
         ASSERT_EQ(bits_of(again[static_cast<std::size_t>(rank)]), bits_of(input_of(mesh.device(rank), rank, shape)));
     }
@@ -220,7 +226,8 @@ TEST(MeshCollectives, RowsGoToWhomTheyAreForInTheOrderOfTheSenders) {
       std::vector<float> expected;
       for (std::int64_t from = 0; from < group.size(); ++from) {
         ASSERT_EQ(received.receive_counts[static_cast<std::size_t>(from)], count(from, group.position));
-        expected.insert(expected.end(), static_cast<std::size_t>(count(from, group.position) * kWidth), static_cast<float>(from * 100 + group.position));
+        expected.insert(expected.end(), static_cast<std::size_t>(count(from, group.position) * kWidth),
+                        static_cast<float>(from * 100 + group.position));
       }
       ASSERT_EQ(to_float_vector(received.rows), expected) << describe(mesh_shape, axis, topology, {});
     }
@@ -268,6 +275,94 @@ TEST(MeshCollectives, IntegersAreMovedAsTheyAre) {
   });
   const auto values = results[1].data<std::int32_t>();
   EXPECT_EQ(std::vector<std::int32_t>(values.begin(), values.end()), (std::vector<std::int32_t>{0, -7, 1, -7, 2, -7}));
+}
+
+/// Bytes that every device sends in one call of `body`.
+template <class Body>
+std::vector<std::int64_t> traffic_of(TestMesh& mesh, const Body& body) {
+  std::vector<std::int64_t> before;
+  for (std::int64_t rank = 0; rank < mesh.size(); ++rank) before.push_back(mesh.device(rank).communicator().total_bytes_sent());
+  mesh.run([&](Device& device) { return body(device); });
+  std::vector<std::int64_t> sent;
+  for (std::int64_t rank = 0; rank < mesh.size(); ++rank)
+    sent.push_back(mesh.device(rank).communicator().total_bytes_sent() - before[static_cast<std::size_t>(rank)]);
+  return sent;
+}
+
+TEST(MeshCollectives, ARingSendsTwiceAllButOneOfItsPartsAndOnlyToTheNextDevice) {
+  constexpr std::int64_t kBytes = 4 * 8 * 3 * 5 * 7 * 16;
+  for (const std::int64_t num : {2, 3, 4, 5, 7, 8}) {
+    TestMesh mesh({1, num});
+    for (const std::int64_t links : {1, 4}) {
+      const AllReduceConfig cfg = {.topology = Topology::Ring, .num_reduce_scatter_links = links, .num_all_gather_links = links};
+      if (kBytes / 64 % num != 0) continue;  // the parts would differ
+      for (const std::int64_t sent : traffic_of(mesh, [&](Device& device) { return all_reduce(my_input(device, {kBytes / 4}), cfg); }))
+        EXPECT_EQ(sent, 2 * (num - 1) * kBytes / num) << num << " devices";
+    }
+    for (std::int64_t rank = 0; rank < num; ++rank) {
+      const auto sent = mesh.device(rank).communicator().bytes_sent();
+      EXPECT_EQ(sent[static_cast<std::size_t>((rank + 1) % num)], mesh.device(rank).communicator().total_bytes_sent());
+    }
+  }
+}
+
+TEST(MeshCollectives, AWireOfHalfTheWidthHalvesTheTraffic) {
+  TestMesh mesh({1, 4});
+  const auto sent = [&](std::optional<DataType> wire, Topology topology) {
+    return traffic_of(mesh, [&](Device& device) {
+      return all_reduce(my_input(device, {64, 512}), {.topology = topology, .dtype = wire});
+    })[0];
+  };
+  for (const Topology topology : kTopologies) {
+    EXPECT_EQ(sent(DataType::bfloat16, topology) * 2, sent(DataType::float32, topology));
+    EXPECT_EQ(sent(DataType::bfloat8_b, topology) * 64, sent(DataType::float32, topology) * 17);
+  }
+}
+
+TEST(MeshCollectives, MeshPartitionGivesEveryDeviceItsSliceAndSendsNothing) {
+  for_each_group([](TestMesh& mesh, const MeshShape& mesh_shape, std::optional<std::int64_t> axis, Topology topology) {
+    if (topology != Topology::Direct) return;
+    const std::int64_t num = mesh.device(0).communicator().group(axis).size();
+    const Shape shape = {3, 5 * num, 2};
+    std::vector<Tensor> results;
+    const auto sent = traffic_of(mesh, [&](Device& device) {
+      const Tensor y = mesh_partition(input_of(device, 0, shape), {.cluster_axis = axis, .dim = 1});
+      const std::int64_t position = device.communicator().group(axis).position;
+      EXPECT_EQ(to_float_vector(y), slice(to_float_vector(input_of(device, 0, shape)), shape, 1, position * 5, (position + 1) * 5))
+          << describe(mesh_shape, axis, topology, shape);
+      return y;
+    });
+    EXPECT_EQ(sent, std::vector<std::int64_t>(static_cast<std::size_t>(mesh.size()), 0));
+  });
+}
+
+TEST(MeshCollectives, EveryCallIsReportedWithItsLayerAndBytes) {
+  TestMesh mesh({1, 2});
+  std::vector<CollectiveRecord> records;
+  mesh.device(1).communicator().set_observer([&](const CollectiveRecord& record) { records.push_back(record); });
+  mesh.run([](Device& device) {
+    device.enter_layer(4);
+    return all_gather(my_input(device, {2, 8}), {.dtype = DataType::bfloat16});
+  });
+  ASSERT_EQ(records.size(), 1U);
+  EXPECT_EQ(records[0].op, "all_gather");
+  EXPECT_EQ(records[0].layer_idx, 4);
+  EXPECT_EQ(records[0].bytes_sent, 2 * 8 * 2);
+  EXPECT_GE(records[0].end, records[0].begin);
+}
+
+TEST(MeshCollectives, ADeviceThatDoesNotFitEndsTheWaitOfTheOthers) {
+  TestMesh mesh({1, 3});
+  const std::string message = message_of([&] {
+    mesh.run([](Device& device) { return all_reduce(my_input(device, {4, device.communicator().rank() == 2 ? 9 : 8}), {}); });
+  });
+  EXPECT_THAT(message, HasSubstr("equal shape"));
+  for (const std::exception_ptr& error : mesh.errors()) EXPECT_TRUE(error);
+  TestMesh other({1, 3});
+  EXPECT_THAT(message_of([&] { other.run([](Device& device) {
+                                 return reduce_scatter(my_input(device, {4, 8}), {});
+                               }); }),
+              HasSubstr("[reduce_scatter] dimension 1 of x [4, 8] is shared out over 3 devices; expected a multiple of 3: pad it"));
 }
 
 }  // namespace

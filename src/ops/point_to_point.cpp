@@ -36,7 +36,8 @@ std::span<const std::byte> bytes_of(const Header& header) { return std::as_bytes
 
 void check_position(const CollectiveCall& call, std::int64_t position, std::string_view field) {
   if (position < call.size()) return;
-  throw ConfigError(fmt::format("[{}.{}] {} on an axis of {} devices; expected 0 to {}", call.op(), field, position, call.size(), call.size() - 1));
+  throw ConfigError(
+      fmt::format("[{}.{}] {} on an axis of {} devices; expected 0 to {}", call.op(), field, position, call.size(), call.size() - 1));
 }
 
 /// A peer that is this device itself would wait for itself.
@@ -47,11 +48,12 @@ void check_peer(const CollectiveCall& call, std::int64_t position, std::string_v
 }
 
 void check_counts(const Tensor& x, std::span<const std::int64_t> counts, std::int64_t num_devices) {
-  const bool valid = std::ranges::all_of(counts, [](std::int64_t count) { return count >= 0; }) &&
-                     static_cast<std::int64_t>(counts.size()) == num_devices;
+  const bool valid =
+      std::ranges::all_of(counts, [](std::int64_t count) { return count >= 0; }) && static_cast<std::int64_t>(counts.size()) == num_devices;
   if (valid && std::accumulate(counts.begin(), counts.end(), std::int64_t{0}) == x.dim(0)) return;
-  throw ShapeError(fmt::format("[all_to_all_rows] send_counts [{}] for x {} and {} devices; expected one count for each device, adding up to {}",
-                               fmt::join(counts, ", "), to_string(x.shape()), num_devices, x.dim(0)));
+  throw ShapeError(
+      fmt::format("[all_to_all_rows] send_counts [{}] for x {} and {} devices; expected one count for each device, adding up to {}",
+                  fmt::join(counts, ", "), to_string(x.shape()), num_devices, x.dim(0)));
 }
 
 /// Runs of rows, one after the other, as parts of a tensor of `row_size` values a row.
@@ -119,7 +121,8 @@ void send(const Tensor& x, const SendConfig& cfg) {
   CollectiveCall call(x, cfg.cluster_axis, MessageTag::send);
   check_peer(call, cfg.to, "to");
   const Wire wire(x.dtype(), cfg.dtype, "send");
-  if (x.rank() > Header::kMostDims) throw ShapeError(fmt::format("[send] x {} has more than {} dimensions", to_string(x.shape()), Header::kMostDims));
+  if (x.rank() > Header::kMostDims)
+    throw ShapeError(fmt::format("[send] x {} has more than {} dimensions", to_string(x.shape()), Header::kMostDims));
   Header header = {.dtype = static_cast<std::int64_t>(x.dtype()), .wire_dtype = static_cast<std::int64_t>(wire.dtype()), .rank = x.rank()};
   std::copy(x.shape().begin(), x.shape().end(), header.dims.begin());
   call.run([&](Exchange& exchange) {

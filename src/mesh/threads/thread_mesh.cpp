@@ -151,8 +151,10 @@ class ThreadTransport : public Transport {
       if (channel.messages.empty()) continue;  // withdrawn: the mesh has failed
       Message& message = channel.messages.front();
       if (message.tag != tag) {
-        throw MeshError(fmt::format("[mesh] device {} sent a message of {} where device {} is in {}; all devices must run the same operators in "
-                                    "the same order", peer, to_string(message.tag), rank_, to_string(tag)));
+        throw MeshError(
+            fmt::format("[mesh] device {} sent a message of {} where device {} is in {}; all devices must run the same operators in "
+                        "the same order",
+                        peer, to_string(message.tag), rank_, to_string(tag)));
       }
       message.is_read = true;
       return message;
@@ -176,8 +178,10 @@ class ThreadTransport : public Transport {
     const Message message = next_message(peer, receive.tag);
     if (message.bytes.size() != receive.bytes.size()) {
       release(peer);
-      throw MeshError(fmt::format("[mesh] device {} sent {} bytes to device {}, which expected {}; all devices must give operators of equal shapes",
-                                  peer, message.bytes.size(), rank_, receive.bytes.size()));
+      throw MeshError(
+          fmt::format("[mesh] device {} sent {} bytes to device {}, which expected {}; all devices must run the same operators in the same "
+                      "order, on equal shapes",
+                      peer, message.bytes.size(), rank_, receive.bytes.size()));
     }
     if (!message.bytes.empty()) std::memcpy(receive.bytes.data(), message.bytes.data(), message.bytes.size());
     receives.waiting.pop_front();

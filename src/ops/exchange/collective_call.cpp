@@ -10,8 +10,8 @@ CollectiveCall::CollectiveCall(const Tensor& x, std::optional<std::int64_t> clus
   });
   const bool stored = x.volume() == 0 || !x.bytes().empty();
   if (x.layout() == Layout::row_major && x.rank() > 0 && stored) return;
-  throw ShapeError(fmt::format("[{}] x is {} {}{}; expected ROW_MAJOR with at least one dimension", op, to_string(x.shape()), to_string(x.layout()),
-                               stored ? "" : ", deallocated"));
+  throw ShapeError(fmt::format("[{}] x is {} {}{}; expected ROW_MAJOR with at least one dimension", op, to_string(x.shape()),
+                               to_string(x.layout()), stored ? "" : ", deallocated"));
 }
 
 CollectiveCall::CollectiveCall(const Tensor& x, std::optional<std::int64_t> cluster_axis, MessageTag tag)

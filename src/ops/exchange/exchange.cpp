@@ -29,8 +29,9 @@ std::span<const std::byte> Exchange::look(std::int64_t at, std::int64_t expected
   if (static_cast<std::int64_t>(bytes.size()) == expected_bytes) return bytes;
   const std::size_t size = bytes.size();
   release(at);
-  throw MeshError(fmt::format("[{}] device {} has {} bytes where device {} expects {}; all devices must give tensors of equal shape and type",
-                              to_string(tag_), rank(at), size, communicator_.rank(), expected_bytes));
+  throw MeshError(
+      fmt::format("[{}] device {} has {} bytes where device {} expects {}; all devices must give tensors of equal shape and type",
+                  to_string(tag_), rank(at), size, communicator_.rank(), expected_bytes));
 }
 
 std::vector<std::int64_t> Exchange::swap_numbers(const std::vector<std::int64_t>& outgoing) {

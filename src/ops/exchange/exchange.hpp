@@ -12,8 +12,8 @@
 
 namespace meshseek::exchange {
 
-/// Devices are named by their position along the axis. What was sent or shared is waited for by finish(), and by the destructor after an error, so
-/// that nobody reads memory that was freed.
+/// Devices are named by their position along the axis. What was sent or shared is waited for by finish(), and by the destructor after an
+/// error, so that nobody reads memory that was freed.
 class Exchange {
  public:
   Exchange(Device& device, std::optional<std::int64_t> cluster_axis, MessageTag tag)

@@ -90,7 +90,8 @@ void gather_ring(Exchange& exchange, const Wire& wire, const Tensor& x, Tensor& 
     tickets.push_back(start_chunks(exchange, before, messages[message_of(origin)]));
   }
   send_chunks(exchange, next, messages[message_of(exchange.position())]);
-  wire.decode(messages[message_of(exchange.position())].bytes(), writable_bytes(y), targets[message_of(exchange.position())], exchange.team());
+  wire.decode(messages[message_of(exchange.position())].bytes(), writable_bytes(y), targets[message_of(exchange.position())],
+              exchange.team());
   for (std::int64_t step = 1; step < size; ++step) {
     const std::int64_t origin = (exchange.position() + size - step) % size;
     pass_on(exchange, tickets[static_cast<std::size_t>(step - 1)], messages[message_of(origin)], origin == next ? -1 : next);
@@ -139,7 +140,8 @@ void broadcast_direct(Exchange& exchange, const Wire& wire, const Tensor& x, Ten
 
 }  // namespace
 
-void broadcast(Exchange& exchange, const Wire& wire, const Tensor& x, Tensor& y, std::int64_t root, Topology topology, std::int64_t num_links) {
+void broadcast(Exchange& exchange, const Wire& wire, const Tensor& x, Tensor& y, std::int64_t root, Topology topology,
+               std::int64_t num_links) {
   if (topology == Topology::Direct) return broadcast_direct(exchange, wire, x, y, root);
   const StridedPart whole = contiguous_part(0, x.volume());
   const std::int64_t num_bytes = wire.num_bytes(x.volume());

@@ -63,12 +63,18 @@ void look_at_incoming(Exchange& exchange, const Wire& wire, Tensor& y, const std
 
 std::byte* writable_bytes(Tensor& tensor) {
   switch (tensor.dtype()) {
-    case DataType::float32: return reinterpret_cast<std::byte*>(tensor.mutable_data<float>().data());
-    case DataType::bfloat16: return reinterpret_cast<std::byte*>(tensor.mutable_data<bf16>().data());
-    case DataType::uint32: return reinterpret_cast<std::byte*>(tensor.mutable_data<std::uint32_t>().data());
-    case DataType::int32: return reinterpret_cast<std::byte*>(tensor.mutable_data<std::int32_t>().data());
-    case DataType::uint16: return reinterpret_cast<std::byte*>(tensor.mutable_data<std::uint16_t>().data());
-    default: return reinterpret_cast<std::byte*>(tensor.mutable_data<std::uint8_t>().data());
+    case DataType::float32:
+      return reinterpret_cast<std::byte*>(tensor.mutable_data<float>().data());
+    case DataType::bfloat16:
+      return reinterpret_cast<std::byte*>(tensor.mutable_data<bf16>().data());
+    case DataType::uint32:
+      return reinterpret_cast<std::byte*>(tensor.mutable_data<std::uint32_t>().data());
+    case DataType::int32:
+      return reinterpret_cast<std::byte*>(tensor.mutable_data<std::int32_t>().data());
+    case DataType::uint16:
+      return reinterpret_cast<std::byte*>(tensor.mutable_data<std::uint16_t>().data());
+    default:
+      return reinterpret_cast<std::byte*>(tensor.mutable_data<std::uint8_t>().data());
   }
 }
 
@@ -90,8 +96,9 @@ void move_direct(Exchange& exchange, const Wire& wire, const Tensor& x, const st
     }
   }
   start_outgoing(exchange, wire, x, outgoing);
-  move_to_itself(exchange, wire, x, y, {outgoing[static_cast<std::size_t>(exchange.position())].source,
-                                        incoming[static_cast<std::size_t>(exchange.position())].target});
+  move_to_itself(
+      exchange, wire, x, y,
+      {outgoing[static_cast<std::size_t>(exchange.position())].source, incoming[static_cast<std::size_t>(exchange.position())].target});
   if (exchange.shares_memory()) look_at_incoming(exchange, wire, y, incoming, static_cast<std::int64_t>(x.bytes().size()));
   for (const Arrival& arrival : arrivals) {
     exchange.wait(arrival.ticket);

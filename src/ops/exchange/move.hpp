@@ -21,11 +21,15 @@ std::byte* writable_bytes(Tensor& tensor);
 void move_direct(Exchange& exchange, const Wire& wire, const Tensor& x, const std::vector<Transfer>& outgoing, Tensor& y,
                  const std::vector<Transfer>& incoming);
 
-/// Every device gets every other's whole x into `targets[its position]` of y. Neighbours pass messages on, each of them in `num_links` chunks.
-void gather_ring(Exchange& exchange, const Wire& wire, const Tensor& x, Tensor& y, const std::vector<StridedPart>& targets, std::int64_t num_links);
-void gather_linear(Exchange& exchange, const Wire& wire, const Tensor& x, Tensor& y, const std::vector<StridedPart>& targets, std::int64_t num_links);
+/// Every device gets every other's whole x into `targets[its position]` of y. Neighbours pass messages on, each of them in `num_links`
+/// chunks.
+void gather_ring(Exchange& exchange, const Wire& wire, const Tensor& x, Tensor& y, const std::vector<StridedPart>& targets,
+                 std::int64_t num_links);
+void gather_linear(Exchange& exchange, const Wire& wire, const Tensor& x, Tensor& y, const std::vector<StridedPart>& targets,
+                   std::int64_t num_links);
 
 /// The root's x into the y of all, in y's shape.
-void broadcast(Exchange& exchange, const Wire& wire, const Tensor& x, Tensor& y, std::int64_t root, Topology topology, std::int64_t num_links);
+void broadcast(Exchange& exchange, const Wire& wire, const Tensor& x, Tensor& y, std::int64_t root, Topology topology,
+               std::int64_t num_links);
 
 }  // namespace meshseek::exchange

@@ -61,7 +61,8 @@ void start_sending(Exchange& exchange, const Wire& wire, const Tensor& x, const 
   exchange.send(to, {bytes, static_cast<std::size_t>(num_bytes)});
 }
 
-/// The shares of all devices in `part` of their tensors, that of this device as `own`. In shared memory they are looked at: release_all() afterwards.
+/// The shares of all devices in `part` of their tensors, that of this device as `own`. In shared memory they are looked at: release_all()
+/// afterwards.
 std::vector<Source> receive_all(Exchange& exchange, const Wire& wire, std::int64_t x_bytes, const Source& own) {
   std::vector<Source> sources(static_cast<std::size_t>(exchange.size()), own);
   const std::int64_t num_bytes = wire.num_bytes(own.part.volume());

@@ -1,4 +1,5 @@
-// Sums that neighbours pass on: in a ring and in a line. Chunks of a part are under way at the same time: one is added to while the next one travels.
+// Sums that neighbours pass on: in a ring and in a line. Chunks of a part are under way at the same time: one is added to while the next
+// one travels.
 #include <algorithm>
 #include <array>
 
@@ -89,12 +90,13 @@ class NeighbourReduction {
   template <class Body>
   void for_each_block(const Chunk& chunk, const Body& body) {
     constexpr std::size_t kGrain = 16;
-    exchange_.team().parallel_for(static_cast<std::size_t>(ceil_div(chunk.count(), kValues)), kGrain, [&](std::size_t first, std::size_t last) {
-      for (std::size_t block = first; block < last; ++block) {
-        const std::int64_t at = static_cast<std::int64_t>(block) * kValues;
-        body(at, std::min(kValues, chunk.count() - at));
-      }
-    });
+    exchange_.team().parallel_for(static_cast<std::size_t>(ceil_div(chunk.count(), kValues)), kGrain,
+                                  [&](std::size_t first, std::size_t last) {
+                                    for (std::size_t block = first; block < last; ++block) {
+                                      const std::int64_t at = static_cast<std::int64_t>(block) * kValues;
+                                      body(at, std::min(kValues, chunk.count() - at));
+                                    }
+                                  });
   }
 
   void add_own(const Chunk& chunk, std::int64_t at, std::int64_t count, float* sum) const {

@@ -20,7 +20,9 @@ struct StridedPart {
 };
 
 /// Elements [begin, end) in storage.
-inline StridedPart contiguous_part(std::int64_t begin, std::int64_t end) { return {.offset = begin, .run = end - begin, .stride = end - begin}; }
+inline StridedPart contiguous_part(std::int64_t begin, std::int64_t end) {
+  return {.offset = begin, .run = end - begin, .stride = end - begin};
+}
 
 /// Indices [begin, end) of dimension `dim`, which is not negative, of a tensor of that shape.
 StridedPart part_of(const Shape& shape, std::int64_t dim, std::int64_t begin, std::int64_t end);

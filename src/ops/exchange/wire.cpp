@@ -14,7 +14,7 @@
 namespace meshseek::exchange {
 namespace {
 
-constexpr std::int64_t kBlock = 16;    // values that share an exponent
+constexpr std::int64_t kBlock = 16;     // values that share an exponent
 constexpr std::int64_t kValues = 1024;  // that are converted at once
 
 bool is_float(DataType dtype) { return dtype == DataType::float32 || dtype == DataType::bfloat16; }
@@ -51,8 +51,8 @@ Wire::Wire(DataType tensor_dtype, std::optional<DataType> wire_dtype, std::strin
     : tensor_(tensor_dtype), wire_(wire_dtype.value_or(tensor_dtype)) {
   const bool converts = is_float(tensor_) && (is_float(wire_) || wire_ == DataType::bfloat8_b);
   if (!is_block_float(tensor_) && (is_plain() || converts)) return;
-  throw ShapeError(fmt::format("[{}] x is {} and the wire {}; expected row-major float32 or bfloat16, or an unset dtype", op, to_string(tensor_),
-                               to_string(wire_)));
+  throw ShapeError(fmt::format("[{}] x is {} and the wire {}; expected row-major float32 or bfloat16, or an unset dtype", op,
+                               to_string(tensor_), to_string(wire_)));
 }
 
 std::int64_t Wire::num_bytes(std::int64_t count) const {

@@ -15,8 +15,8 @@ namespace meshseek::exchange {
 void read_floats(const std::byte* storage, DataType dtype, std::int64_t at, std::int64_t count, float* out);
 void write_floats(const float* values, std::int64_t count, std::byte* storage, DataType dtype, std::int64_t at);
 
-/// Between the elements of a tensor and bytes on the wire. A message of bfloat8_b has one exponent for each 16 values, all exponents first; the last block is
-/// filled with zeros.
+/// Between the elements of a tensor and bytes on the wire. A message of bfloat8_b has one exponent for each 16 values, all exponents first;
+/// the last block is filled with zeros.
 class Wire {
  public:
   /// \throws ShapeError when a tensor of that type cannot travel as that
@@ -29,7 +29,8 @@ class Wire {
   std::int64_t num_bytes(std::int64_t count) const;
 
   /// Elements [begin, end) of the sequence `part` of a tensor's storage; `begin` is a multiple of 16. \param out num_bytes(end - begin)
-  void encode(const std::byte* storage, const StridedPart& part, std::int64_t begin, std::int64_t end, std::byte* out, ThreadTeam& team) const;
+  void encode(const std::byte* storage, const StridedPart& part, std::int64_t begin, std::int64_t end, std::byte* out,
+              ThreadTeam& team) const;
   /// Values [begin, begin + count) of a message of `total`; `begin` is a multiple of 16
   void encode_floats(const float* values, std::int64_t total, std::int64_t begin, std::int64_t count, std::byte* out) const;
   /// The other way. \param in what encode() gave for all of `part`
