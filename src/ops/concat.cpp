@@ -78,6 +78,25 @@ Tensor slice_columns(const Tensor& x, std::int64_t begin, std::int64_t end) {
   return call.result(std::move(y));
 }
 
+Tensor pad_columns(const Tensor& x, std::int64_t columns) {
+  const RecordedCall call(x, "pad_columns", [&](CallValues& in) { in.add("x", x).add("columns", columns); });
+  Device& device = device_of(x, "pad_columns");
+  log_operator(device, "pad_columns", [&] { return fmt::format("x {} to {} columns", to_string(x.shape()), columns); });
+  check(x, "pad_columns");
+  if (columns < x.dim(-1)) {
+    throw ShapeError(
+        fmt::format("[pad_columns] {} has more than {} columns; expected at least as many as there are", to_string(x.shape()), columns));
+  }
+  Shape shape = x.shape();
+  shape.back() = columns;
+  Tensor y = Tensor::zeros(shape, x.dtype(), &device);
+  std::byte* out = bytes_of(y);
+  for (std::size_t row = 0; row < x.bytes().size() / row_bytes(x); ++row, out += row_bytes(y)) {
+    std::memcpy(out, x.bytes().data() + row * row_bytes(x), row_bytes(x));
+  }
+  return call.result(std::move(y));
+}
+
 Tensor take_rows(const Tensor& x, std::span<const std::int64_t> rows, const MemoryConfig& memory_config) {
   const RecordedCall call(x, "take_rows", [&](CallValues& in) { in.add("x", x).add("rows", rows); });
   Device& device = device_of(x, "take_rows");

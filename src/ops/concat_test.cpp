@@ -26,6 +26,19 @@ TEST(Concat, PutsTheColumnsOfBBehindThoseOfA) {
   }
 }
 
+TEST(PadColumns, PutsZerosOnTheRight) {
+  Device device(1);
+  for (const DataType dtype : {DataType::float32, DataType::bfloat16}) {
+    const Tensor y = pad_columns(counting({2, 2}, device, dtype), 4);
+    EXPECT_EQ(y.shape(), (Shape{2, 4}));
+    EXPECT_EQ(y.dtype(), dtype);
+    EXPECT_THAT(to_float_vector(y), ElementsAre(0, 1, 0, 0, 2, 3, 0, 0));
+  }
+  EXPECT_EQ(pad_columns(counting({0, 2}, device), 3).shape(), (Shape{0, 3}));
+  EXPECT_THAT(message_of([&] { pad_columns(counting({2, 2}, device), 1); }),
+              ::testing::HasSubstr("[pad_columns] [2, 2] has more than 1 columns"));
+}
+
 TEST(Concat, RefusesWhatCannotBeJoined) {
   Device device(1);
   const Tensor a = counting({2, 3}, device);

@@ -12,6 +12,7 @@ struct LatentCache {
   Tensor rows = {};             ///< [capacity, kv_lora_rank + qk_rope_head_dim], cfg.dtype of update_cache
   std::int64_t num_tokens = 0;  ///< rows in use
   std::int64_t kv_lora_rank = 0;
+  std::int64_t owner = 0;  ///< on a mesh of several rows: rank of the device that has the rows; elsewhere only num_tokens is kept
 };
 
 /// The caches of the sequences of one pass. Its T rows belong to them in equal consecutive runs: row t to sequence t / (T / B). B = 1, or T = B in decode.

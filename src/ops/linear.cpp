@@ -42,12 +42,14 @@ Tensor multiply(const Tensor& x, const LinearConfig& cfg, std::span<const cpu::R
   Device& device = device_of(x, op);
   const MathFidelity fidelity = cfg.compute_kernel_config.math_fidelity;
   const Tensor& weight = cfg.input_tensor_b.tensor;
+  const DataType dtype = cfg.dtype.value_or(activation_dtype(cfg.compute_kernel_config));
   std::int64_t num_rows = 0;   // of all matrices together
   std::int64_t most_rows = 0;  // of one matrix
   for (const cpu::RowGroup& group : groups) {
     num_rows += group.count;
     most_rows = std::max(most_rows, group.count);
   }
+  if (num_rows == 0) return Tensor::empty(std::move(shape), dtype, &device);  // no program is made for nothing
   MatmulSizes sizes = {
       .m = num_rows, .k = in_features(cfg), .n = out_features(cfg), .num_matrices = static_cast<std::int64_t>(groups.size())};
   const MatmulProgramConfig program = resolve_program(cfg, sizes, device.description());
@@ -61,7 +63,7 @@ Tensor multiply(const Tensor& x, const LinearConfig& cfg, std::span<const cpu::R
                            enum_name(fidelity), cfg.transpose_b ? "" : " plain");
       },
       [&] { return fmt::format("{}, result in {}", to_string(plan), to_string(cfg.memory_config)); });
-  Tensor y = make_result(std::move(shape), cfg.dtype.value_or(activation_dtype(cfg.compute_kernel_config)), cfg.memory_config, device, op);
+  Tensor y = make_result(std::move(shape), dtype, cfg.memory_config, device, op);
   const bool with_floats = !cfg.transpose_b;  // what LoFi multiplies there
   const cpu::Activations activations(x, in_features(cfg), fidelity, device, with_floats);
   const cpu::WeightMatrix matrix(weight);

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
 #include <vector>
 
 #include "ops/capture.hpp"
@@ -14,37 +15,78 @@
 
 namespace meshseek {
 
+namespace {
+
+/// Groups by place_of(expert), which is -1 for experts that are left out. \param op in errors
+template <class PlaceOf>
+Dispatched group_rows(const Tensor& x, const Routing& routing, std::int64_t num_groups, const MoeDispatchConfig& cfg, std::string_view op,
+                      const PlaceOf& place_of) {
+  validate(cfg, op);
+  const auto indices = routing.indices.data<std::int32_t>();
+  const std::int64_t k = routing.indices.dim(1);
+  if (routing.indices.dim(0) != x.dim(0)) {
+    throw ShapeError(fmt::format("[{}] x is {} but the routing {}; expected one row of experts for each token", op, to_string(x.shape()),
+                                 to_string(routing.indices.shape())));
+  }
+  Dispatched result;
+  result.offsets.assign(static_cast<std::size_t>(num_groups) + 1, 0);
+  std::vector<std::int64_t> groups(indices.size());
+  for (std::size_t slot = 0; slot < indices.size(); ++slot) {
+    groups[slot] = place_of(indices[slot]);
+    if (groups[slot] >= 0) ++result.offsets[static_cast<std::size_t>(groups[slot]) + 1];
+  }
+  for (std::size_t idx = 1; idx < result.offsets.size(); ++idx) result.offsets[idx] += result.offsets[idx - 1];
+  std::vector<std::int64_t> next(result.offsets.begin(), result.offsets.end() - 1);
+  result.slots.resize(static_cast<std::size_t>(result.offsets.back()));
+  std::vector<std::int64_t> tokens(result.slots.size());
+  for (std::size_t slot = 0; slot < indices.size(); ++slot) {
+    if (groups[slot] < 0) continue;
+    const auto row = static_cast<std::size_t>(next[static_cast<std::size_t>(groups[slot])]++);
+    result.slots[row] = static_cast<std::int64_t>(slot);
+    tokens[row] = static_cast<std::int64_t>(slot) / k;
+  }
+  result.rows = take_rows(x, tokens, cfg.memory_config);  // [T * k or fewer, hidden]
+  return result;
+}
+
+void check_expert(std::int32_t expert_idx, std::int64_t num_experts, std::string_view op) {
+  if (expert_idx >= 0 && expert_idx < num_experts) return;
+  throw Error(fmt::format("[{}] expert {} does not exist; expected 0 to {}", op, expert_idx, num_experts - 1));
+}
+
+}  // namespace
+
 Dispatched moe_dispatch(const Tensor& x, const Routing& routing, std::int64_t num_experts, const MoeDispatchConfig& cfg) {
   const RecordedCall call(x, "moe_dispatch", cfg,
                           [&](CallValues& in) { in.add("x", x).add("indices", routing.indices).add("num_experts", num_experts); });
   log_operator(
       device_of(x, "moe_dispatch"), "moe_dispatch", [&] { return fmt::format("x {} to {} experts", to_string(x.shape()), num_experts); },
       [&] { return fmt::format("result in {}", to_string(cfg.memory_config)); });
-  validate(cfg, "moe_dispatch");
-  const auto indices = routing.indices.data<std::int32_t>();
-  const std::int64_t k = routing.indices.dim(1);
-  if (routing.indices.dim(0) != x.dim(0)) {
-    throw ShapeError(fmt::format("[moe_dispatch] x is {} but the routing {}; expected one row of experts for each token",
-                                 to_string(x.shape()), to_string(routing.indices.shape())));
-  }
-  Dispatched result;
-  result.offsets.assign(static_cast<std::size_t>(num_experts) + 1, 0);
-  for (const std::int32_t expert_idx : indices) {
-    if (expert_idx < 0 || expert_idx >= num_experts) {
-      throw Error(fmt::format("[moe_dispatch] expert {} does not exist; expected 0 to {}", expert_idx, num_experts - 1));
-    }
-    ++result.offsets[static_cast<std::size_t>(expert_idx) + 1];
-  }
-  for (std::size_t idx = 1; idx < result.offsets.size(); ++idx) result.offsets[idx] += result.offsets[idx - 1];
-  std::vector<std::int64_t> next(result.offsets.begin(), result.offsets.end() - 1);
-  result.slots.resize(indices.size());
-  std::vector<std::int64_t> tokens(indices.size());
-  for (std::size_t slot = 0; slot < indices.size(); ++slot) {
-    const auto row = static_cast<std::size_t>(next[static_cast<std::size_t>(indices[slot])]++);
-    result.slots[row] = static_cast<std::int64_t>(slot);
-    tokens[row] = static_cast<std::int64_t>(slot) / k;
-  }
-  result.rows = take_rows(x, tokens, cfg.memory_config);  // [T * k, hidden]
+  const Dispatched result = group_rows(x, routing, num_experts, cfg, "moe_dispatch", [&](std::int32_t expert_idx) -> std::int64_t {
+    check_expert(expert_idx, num_experts, "moe_dispatch");
+    return expert_idx;
+  });
+  call.finish([&](CallValues& out) { out.add("rows", result.rows).add("offsets", result.offsets).add("slots", result.slots); });
+  return result;
+}
+
+Dispatched moe_dispatch_some(const Tensor& x, const Routing& routing, std::span<const std::int64_t> places, std::int64_t num_groups,
+                             const MoeDispatchConfig& cfg) {
+  const RecordedCall call(x, "moe_dispatch_some", cfg, [&](CallValues& in) {
+    in.add("x", x).add("indices", routing.indices).add("places", places).add("num_groups", num_groups);
+  });
+  log_operator(
+      device_of(x, "moe_dispatch_some"), "moe_dispatch_some",
+      [&] { return fmt::format("x {} to {} experts", to_string(x.shape()), num_groups); },
+      [&] { return fmt::format("result in {}", to_string(cfg.memory_config)); });
+  const auto num_experts = static_cast<std::int64_t>(places.size());
+  const Dispatched result = group_rows(x, routing, num_groups, cfg, "moe_dispatch_some", [&](std::int32_t expert_idx) {
+    check_expert(expert_idx, num_experts, "moe_dispatch_some");
+    const std::int64_t place = places[static_cast<std::size_t>(expert_idx)];
+    if (place >= num_groups)
+      throw Error(fmt::format("[moe_dispatch_some] expert {} is group {} of {}; expected fewer", expert_idx, place, num_groups));
+    return place;
+  });
   call.finish([&](CallValues& out) { out.add("rows", result.rows).add("offsets", result.offsets).add("slots", result.slots); });
   return result;
 }
@@ -57,11 +99,11 @@ Tensor moe_combine(const Tensor& rows, const Dispatched& dispatched, const Routi
   const std::int64_t num_tokens = routing.weights.dim(0);
   const std::int64_t k = routing.weights.dim(1);
   const std::int64_t hidden = rows.dim(1);
-  if (rows.dim(0) != num_tokens * k || dispatched.slots.size() != static_cast<std::size_t>(num_tokens * k)) {
-    throw ShapeError(fmt::format("[moe_combine] rows are {} but the routing {}; expected tokens times experts a token",
+  if (rows.dim(0) > num_tokens * k || dispatched.slots.size() != static_cast<std::size_t>(rows.dim(0))) {
+    throw ShapeError(fmt::format("[moe_combine] rows are {} but the routing {}; expected at most tokens times experts a token",
                                  to_string(rows.shape()), to_string(routing.weights.shape())));
   }
-  std::vector<std::int64_t> row_of_slot(dispatched.slots.size());
+  std::vector<std::int64_t> row_of_slot(static_cast<std::size_t>(num_tokens * k), -1);
   for (std::size_t row = 0; row < dispatched.slots.size(); ++row)
     row_of_slot[static_cast<std::size_t>(dispatched.slots[row])] = static_cast<std::int64_t>(row);
   const auto weights = routing.weights.data<float>();
@@ -78,6 +120,7 @@ Tensor moe_combine(const Tensor& rows, const Dispatched& dispatched, const Routi
     for (std::int64_t token = piece.row_begin; token < piece.row_end; ++token) {
       std::fill(sum.begin(), sum.end(), 0.0F);
       for (std::int64_t slot = token * k; slot < (token + 1) * k; ++slot) {
+        if (row_of_slot[static_cast<std::size_t>(slot)] < 0) continue;
         reader.read(row_of_slot[static_cast<std::size_t>(slot)], line.data());
         cpu::kernels().axpy(weights[static_cast<std::size_t>(slot)], line.data(), hidden, sum.data());
       }

@@ -8,6 +8,7 @@ namespace {
 
 using namespace testing;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 Routing routing_of(const std::vector<std::int32_t>& indices, const std::vector<float>& weights, std::int64_t k, Device& device) {
   const Shape shape = {static_cast<std::int64_t>(indices.size()) / k, k};
@@ -22,6 +23,32 @@ TEST(MoeDispatch, GroupsRowsByExpertInTheOrderOfTokens) {
   EXPECT_THAT(result.offsets, ElementsAre(0, 2, 4, 4, 6, 6));
   EXPECT_THAT(result.slots, ElementsAre(3, 5, 1, 2, 0, 4));
   EXPECT_THAT(to_float_vector(result.rows), ElementsAre(1.0F, 2.0F, 0.0F, 1.0F, 0.0F, 2.0F));
+}
+
+TEST(MoeDispatch, LeavesOutExpertsThatHaveNoPlaceAndCombineLeavesOutTheirTerms) {
+  Device device(1);
+  const Tensor x = activation(std::vector<float>{1.0F, 2.0F, 3.0F}, {3, 1}, device);
+  const Routing routing = routing_of({3, 1, 1, 0, 3, 0}, {1.0F, 10.0F, 100.0F, 1e3F, 1e4F, 1e5F}, 2, device);
+  const std::vector<std::int64_t> places = {-1, 2, 1, 0};
+  const Dispatched result = moe_dispatch_some(x, routing, places, 3, {});
+  EXPECT_THAT(result.offsets, ElementsAre(0, 2, 2, 4));
+  EXPECT_THAT(result.slots, ElementsAre(0, 4, 1, 2));
+  EXPECT_THAT(to_float_vector(result.rows), ElementsAre(1.0F, 3.0F, 1.0F, 2.0F));
+  EXPECT_THAT(to_float_vector(moe_combine(result.rows, result, routing, {})), ElementsAre(11.0F, 200.0F, 3e4F));
+  const std::vector<std::int64_t> none = {-1, -1, -1, -1};
+  const Dispatched nothing = moe_dispatch_some(x, routing, none, 1, {});
+  EXPECT_EQ(nothing.rows.shape(), (Shape{0, 1}));
+  EXPECT_THAT(to_float_vector(moe_combine(nothing.rows, nothing, routing, {})), ElementsAre(0.0F, 0.0F, 0.0F));
+}
+
+TEST(MoeDispatch, RefusesAPlaceBeyondTheGroupsAndAnExpertWithoutOne) {
+  Device device(1);
+  const Tensor x = activation(std::vector<float>{1.0F}, {1, 1}, device);
+  const Routing routing = routing_of({1}, {1.0F}, 1, device);
+  const std::vector<std::int64_t> places = {0, 3};
+  EXPECT_THAT(message_of([&] { moe_dispatch_some(x, routing, places, 3, {}); }), HasSubstr("expert 1 is group 3 of 3; expected fewer"));
+  EXPECT_THAT(message_of([&] { moe_dispatch_some(x, routing, std::span(places).first(1), 3, {}); }),
+              HasSubstr("expert 1 does not exist; expected 0 to 0"));
 }
 
 TEST(MoeCombine, AddsTheWeightedRowsOfATokenInTheOrderOfItsExperts) {
@@ -70,7 +97,7 @@ TEST(MoeDispatch, RefusesExpertsAndShapesThatDoNotExist) {
   const Routing routing = routing_of({0, 1}, weights, 1, device);
   const Dispatched dispatched = moe_dispatch(x, routing, 5, {});
   EXPECT_EQ(message_of<ShapeError>([&] { moe_combine(random_activation({3, 4}, 1, device), dispatched, routing, {}); }),
-            "[moe_combine] rows are [3, 4] but the routing [2, 1]; expected tokens times experts a token");
+            "[moe_combine] rows are [3, 4] but the routing [2, 1]; expected at most tokens times experts a token");
 }
 
 }  // namespace

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 #include "ops/capture.hpp"
@@ -12,6 +14,25 @@
 #include "ops/validate.hpp"
 
 namespace meshseek {
+namespace {
+
+double sum_of_squares(const std::vector<float>& values) {
+  double squares = 0.0;
+  for (const float value : values) squares += static_cast<double>(value) * static_cast<double>(value);
+  return squares;
+}
+
+/// The gains of a piece; zero beyond the weight.
+std::vector<float> gains(const Tensor& weight, std::int64_t first_column, std::int64_t count) {
+  const std::vector<float> all = to_float_vector(weight);
+  std::vector<float> piece(static_cast<std::size_t>(count));
+  const auto size = static_cast<std::int64_t>(all.size());
+  for (std::int64_t col = 0; col < std::min(count, size - first_column); ++col)
+    piece[static_cast<std::size_t>(col)] = all[static_cast<std::size_t>(first_column + col)];
+  return piece;
+}
+
+}  // namespace
 
 Tensor rms_norm(const Tensor& x, const RmsNormConfig& cfg) {
   const RecordedCall call(x, "rms_norm", cfg, [&](CallValues& in) { in.add("x", x); });
@@ -34,9 +55,62 @@ Tensor rms_norm(const Tensor& x, const RmsNormConfig& cfg) {
     std::vector<float> line(static_cast<std::size_t>(dim));
     for (std::int64_t row = piece.row_begin; row < piece.row_end; ++row) {
       reader.read(row, line.data());
-      double squares = 0.0;
-      for (const float value : line) squares += static_cast<double>(value) * static_cast<double>(value);
-      const auto inverse = static_cast<float>(1.0 / std::sqrt(squares / static_cast<double>(dim) + cfg.epsilon));
+      const auto inverse = static_cast<float>(1.0 / std::sqrt(sum_of_squares(line) / static_cast<double>(dim) + cfg.epsilon));
+      for (std::size_t col = 0; col < line.size(); ++col) line[col] = line[col] * inverse * weight[col];
+      writer.write(row, line.data());
+    }
+  });
+  return call.result(std::move(y));
+}
+
+Tensor rms_norm_pre_all_gather(const Tensor& x) {
+  const RecordedCall call(x, "rms_norm_pre_all_gather", [&](CallValues& in) { in.add("x", x); });
+  Device& device = device_of(x, "rms_norm_pre_all_gather");
+  log_operator(device, "rms_norm_pre_all_gather", [&] { return fmt::format("x {}", to_string(x.shape())); });
+  const std::int64_t width = x.dim(-1);
+  const cpu::RowReader reader(x, width);
+  Tensor y = Tensor::empty({reader.num_rows(), 1}, DataType::float32, &device);  // [T, 1]
+  const auto squares = y.mutable_data<float>();
+  device.team().parallel_for(squares.size(), 8, [&](std::size_t begin, std::size_t end) {
+    std::vector<float> line(static_cast<std::size_t>(width));
+    for (std::size_t row = begin; row < end; ++row) {
+      reader.read(static_cast<std::int64_t>(row), line.data());
+      squares[row] = static_cast<float>(sum_of_squares(line));
+    }
+  });
+  return call.result(std::move(y));
+}
+
+Tensor rms_norm_post_all_gather(const Tensor& x, const Tensor& squares, std::int64_t first_column, const RmsNormConfig& cfg) {
+  const RecordedCall call(x, "rms_norm_post_all_gather", cfg,
+                          [&](CallValues& in) { in.add("x", x).add("squares", squares).add("first_column", first_column); });
+  Device& device = device_of(x, "rms_norm_post_all_gather");
+  validate(cfg, "rms_norm_post_all_gather");
+  const std::int64_t width = x.dim(-1);
+  const cpu::RowReader reader(x, width);
+  if (squares.rank() != 2 || squares.dim(0) != reader.num_rows() || squares.dim(1) < 1 || first_column < 0) {
+    throw ShapeError(
+        fmt::format("[rms_norm_post_all_gather] x is {} but the sums of squares are {}; expected one row of sums for each token",
+                    to_string(x.shape()), to_string(squares.shape())));
+  }
+  const auto dim = static_cast<double>(cfg.weight.tensor.volume());
+  const std::vector<float> weight = gains(cfg.weight.tensor, first_column, width);
+  const cpu::RowReader read_squares(squares, squares.dim(1));
+  const ShardPlan plan = make_shard_plan(cfg.memory_config, reader.num_rows(), width, device, "rms_norm_post_all_gather");
+  log_operator(
+      device, "rms_norm_post_all_gather",
+      [&] { return fmt::format("x {} squares {} epsilon {}", to_string(x.shape()), to_string(squares.shape()), cfg.epsilon); },
+      [&] { return fmt::format("{}, result in {}", to_string(plan), to_string(cfg.memory_config)); });
+  Tensor y = make_result(x.shape(), cfg.dtype, cfg.memory_config, device, "rms_norm_post_all_gather");
+  const cpu::RowWriter writer(y, width);
+  for_each_piece(plan, device.team(), 8, [&](const Piece& piece) {
+    std::vector<float> line(static_cast<std::size_t>(width));
+    std::vector<float> sums(static_cast<std::size_t>(squares.dim(1)));
+    for (std::int64_t row = piece.row_begin; row < piece.row_end; ++row) {
+      reader.read(row, line.data());
+      read_squares.read(row, sums.data());
+      const double total = std::accumulate(sums.begin(), sums.end(), 0.0);
+      const auto inverse = static_cast<float>(1.0 / std::sqrt(total / dim + cfg.epsilon));
       for (std::size_t col = 0; col < line.size(); ++col) line[col] = line[col] * inverse * weight[col];
       writer.write(row, line.data());
     }

@@ -23,6 +23,47 @@ double worst_relative(std::span<const float> actual, std::span<const double> exp
   return worst;
 }
 
+TEST(RmsNorm, PiecesOnSeveralDevicesGiveTheWholeAndLeavePaddingZero) {
+  Device device(1);
+  constexpr std::int64_t kTokens = 5, kDim = 72, kPiece = 32;
+  const std::vector<float> values = random_values(kTokens * kDim, 1);
+  const RmsNormConfig cfg = {.weight = weight_slot(random_values(kDim, 2), {kDim}), .dtype = DataType::float32};
+  const std::vector<float> whole = to_float_vector(rms_norm(activation(values, {kTokens, kDim}, device), cfg));
+  std::vector<Tensor> pieces;
+  std::vector<float> squares(kTokens * 3);
+  for (std::int64_t piece = 0; piece < 3; ++piece) {
+    std::vector<float> own(kTokens * kPiece);
+    for (std::int64_t token = 0; token < kTokens; ++token) {
+      for (std::int64_t col = 0; col < std::min(kPiece, kDim - piece * kPiece); ++col)
+        own[static_cast<std::size_t>(token * kPiece + col)] = values[static_cast<std::size_t>(token * kDim + piece * kPiece + col)];
+    }
+    pieces.push_back(activation(own, {kTokens, kPiece}, device));
+    const std::vector<float> sums = to_float_vector(rms_norm_pre_all_gather(pieces.back()));
+    for (std::size_t token = 0; token < kTokens; ++token) squares[token * 3 + static_cast<std::size_t>(piece)] = sums[token];
+  }
+  const Tensor all = activation(squares, {kTokens, 3}, device);
+  for (std::int64_t piece = 0; piece < 3; ++piece) {
+    const std::vector<float> own =
+        to_float_vector(rms_norm_post_all_gather(pieces[static_cast<std::size_t>(piece)], all, piece * kPiece, cfg));
+    for (std::int64_t token = 0; token < kTokens; ++token) {
+      for (std::int64_t col = 0; col < kPiece; ++col) {
+        const std::int64_t at = piece * kPiece + col;
+        const float expected = at < kDim ? whole[static_cast<std::size_t>(token * kDim + at)] : 0.0F;
+        EXPECT_NEAR(own[static_cast<std::size_t>(token * kPiece + col)], expected, 1e-6F * std::abs(expected)) << token << ", " << at;
+      }
+    }
+  }
+}
+
+TEST(RmsNorm, RefusesSumsOfSquaresOfOtherTokens) {
+  Device device(1);
+  const RmsNormConfig cfg = {.weight = weight_slot(random_values(8, 2), {8})};
+  EXPECT_THAT(message_of([&] {
+                rms_norm_post_all_gather(random_activation({2, 4}, 1, device), random_activation({3, 2}, 1, device), 0, cfg);
+              }),
+              ::testing::HasSubstr("x is [2, 4] but the sums of squares are [3, 2]"));
+}
+
 TEST(RmsNorm, AgreesWithTheGoldensForBothEpsilonsAndNoticesAnExchange) {
   const reference::Goldens goldens(kUnitGoldens);
   Device device(2);
@@ -78,9 +119,13 @@ TEST(RmsNorm, SurvivesValuesWhoseSquaresOverflowFloat32) {
 TEST(RmsNorm, NamesBothShapesWhenTheWeightDoesNotFit) {
   Device device(1);
   const RmsNormConfig cfg = {.weight = weight_slot(random_values(5, 1), {5})};
-  EXPECT_EQ(message_of<ShapeError>([&] { rms_norm(random_activation({2, 4}, 1, device), cfg); }),
+  EXPECT_EQ(message_of<ShapeError>([&] {
+              rms_norm(random_activation({2, 4}, 1, device), cfg);
+            }),
             "[rms_norm] x is [2, 4] but the weight is [5]; expected [4]");
-  EXPECT_EQ(message_of<ShapeError>([&] { rms_norm(random_activation({2, 1}, 1, device), RmsNormConfig{}); }),
+  EXPECT_EQ(message_of<ShapeError>([&] {
+              rms_norm(random_activation({2, 1}, 1, device), RmsNormConfig{});
+            }),
             "[rms_norm] x is [2, 1] but the weight is []; expected [1]");
 }
 

@@ -1,6 +1,7 @@
 /// Mixture of experts: choice, grouping by expert, weighted sum.
 #pragma once
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "ops/router_config.hpp"
@@ -19,14 +20,19 @@ Routing router(const Tensor& logits, const RouterConfig& cfg);
 
 /// Rows of x repeated for each chosen expert and grouped by expert.
 struct Dispatched {
-  Tensor rows = {};                        ///< [T * k, hidden]
+  Tensor rows = {};                        ///< [T * k, hidden], fewer when experts are left out
   std::vector<std::int64_t> offsets = {};  ///< experts + 1: rows of expert e are [offsets[e], offsets[e + 1])
   std::vector<std::int64_t> slots = {};    ///< row -> token * k + j
 };
 Dispatched moe_dispatch(const Tensor& x, const Routing& routing, std::int64_t num_experts, const MoeDispatchConfig& cfg);
 
-/// y[token] = sum over j of weights[token, j] * rows[row of (token, j)], float32 sums in the order of j.
-/// \param rows [T * k, hidden] in the order of `dispatched`  \return [T, hidden]
+/// The same for some of the experts: rows of expert e are group places[e] of num_groups; where that is -1 the expert is left out, and so are its
+/// rows.
+Dispatched moe_dispatch_some(const Tensor& x, const Routing& routing, std::span<const std::int64_t> places, std::int64_t num_groups,
+                             const MoeDispatchConfig& cfg);
+
+/// y[token] = sum over j of weights[token, j] * rows[row of (token, j)], float32 sums in the order of j, of those that were dispatched.
+/// \param rows [at most T * k, hidden] in the order of `dispatched`  \return [T, hidden]
 Tensor moe_combine(const Tensor& rows, const Dispatched& dispatched, const Routing& routing, const MoeCombineConfig& cfg);
 
 }  // namespace meshseek
