@@ -30,7 +30,7 @@ RULES = [
         "modules/*_config.cpp",
         MODULES
         + OP_CONFIGS
-        + ["config/*", "hf/hf_config.hpp", "mesh/mesh_shape.hpp", "mesh/mesh_device.hpp"]
+        + ["config/*", "hf/hf_config.hpp", "mesh/mesh_shape.hpp", "mesh/mesh_device.hpp", "mesh/shards.hpp"]
         + ["tensor/dtype.hpp", "tensor/memory_config.hpp", "tensor/shape.hpp"],
     ),
     ("modules/*_forward.cpp", MODULES + ["ops/*", "mesh/*", "tensor/*", "config/*", "hf/hf_config.hpp"]),

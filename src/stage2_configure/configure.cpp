@@ -110,9 +110,6 @@ Tree with_overlays(const Tree& model_config, const std::vector<Overlay>& overlay
 }
 
 Tree make_model_config(const HfConfig& hf, const ConfigureOptions& options, Provenance* provenance) {
-  if (options.mesh.shape.num_devices() != 1) {
-    throw Error(fmt::format("[configure] mesh {}: only 1x1 is supported so far; leave --mesh out", to_string(options.mesh.shape)));
-  }
   const bool prefill = options.mode == Mode::prefill;
   const Model::Config config = prefill ? Model::prefill_model_config(hf, options.mesh) : Model::decode_model_config(hf, options.mesh);
   Tree root;

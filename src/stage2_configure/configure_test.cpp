@@ -160,9 +160,47 @@ TEST(Configure, TheFrameOfAFileIsChecked) {
   EXPECT_THAT([&] { with_overlays(without, {}, {}, "a.json"); }, ThrowsMessage<ConfigError>(HasSubstr("[a.json] has no \"mesh\"")));
 }
 
-TEST(Configure, AnotherMeshThanOneDeviceIsRefusedForNow) {
-  EXPECT_THAT([] { make_model_config(hf_of("v3-tiny"), {.mesh = {.shape = {.rows = 1, .cols = 2}, .device = {}}}); },
-              ThrowsMessage<Error>(HasSubstr("only 1x1 is supported")));
+TEST(Configure, TheMeshShapeChoosesTheModules) {
+  const auto modules = [](MeshShape mesh) {
+    const Model::Config config = Model::decode_model_config(hf_of("v3-tiny"), {.shape = mesh, .device = {}});
+    const DecoderBlock::Config& dense = config.layers.front();
+    const DecoderBlock::Config& moe = config.layers.back();
+    std::string text;
+    if (dense.distributed_rms_norm && moe.distributed_rms_norm && config.distributed_rms_norm) text += "norm ";
+    if (dense.mla_1d && moe.mla_1d) text += "mla_1d ";
+    if (dense.mla_2d && moe.mla_2d) text += "mla_2d ";
+    if (dense.mlp_1d && !moe.mlp_1d) text += "mlp_1d ";
+    if (moe.moe_ep && !dense.moe_ep) text += moe.moe_ep->exchange ? "moe_ep+exchange " : "moe_ep ";
+    if (config.lm_head_1d) text += "lm_head_1d ";
+    if (config.row_split) text += "row_split ";
+    return text;
+  };
+  EXPECT_EQ(modules({1, 1}), "");
+  EXPECT_EQ(modules({1, 3}), "norm mla_1d mlp_1d moe_ep lm_head_1d ");
+  EXPECT_EQ(modules({2, 1}), "mla_2d moe_ep+exchange row_split ");
+  EXPECT_EQ(modules({2, 2}), "norm mla_2d mlp_1d moe_ep+exchange lm_head_1d row_split ");
+}
+
+TEST(Configure, OneDeviceHasNoMeshOperators) {
+  const std::string text = to_json(make_model_config(hf_of("v3-tiny"), {}));
+  for (const char* op : {"AllGather", "AllReduce", "ReduceScatter", "AllToAll", "Broadcast"})
+    EXPECT_EQ(text.find(op), std::string::npos) << op;
+}
+
+TEST(Configure, WeightsOfAMeshHaveTheShapesOfPieces) {
+  // hidden 72, inner 100, 3 heads of 28, 5 experts, vocabulary 101 on 2 x 2 devices.
+  const MeshDevice mesh = {.shape = {2, 2}, .device = {}};
+  const Model::Config config = Model::prefill_model_config(hf_of("odd-tiny"), mesh);
+  using Dims = std::vector<std::int64_t>;
+  EXPECT_EQ(config.embedding.weight.shape, (Dims{101, 64}));
+  EXPECT_EQ(config.layers[0].mla.wq_a->input_tensor_b.shape, (Dims{40, 64}));
+  EXPECT_EQ(config.layers[0].mla.wq_b->input_tensor_b.shape, (Dims{2 * 28, 40}));
+  EXPECT_EQ(config.layers[0].mla.wo.input_tensor_b.shape, (Dims{72, 2 * 28}));
+  EXPECT_EQ(config.layers[0].mlp->w1.input_tensor_b.shape, (Dims{64, 72}));
+  EXPECT_EQ(config.layers[0].mlp->w2.input_tensor_b.shape, (Dims{72, 64}));
+  EXPECT_EQ(config.layers[1].moe->experts.w1.input_tensor_b.shape, (Dims{2, 40, 72}));
+  EXPECT_EQ(config.layers[1].moe_ep->expert_map, (Dims{0, 0, 1, 1, 2}));
+  EXPECT_EQ(config.lm_head.input_tensor_b.shape, (Dims{64, 72}));
 }
 
 TEST(Configure, TheFormulasOfTheSoftmaxScaleReachTheConfig) {

@@ -53,6 +53,10 @@ LayerCounts layer_counts(const HfConfig& hf) {
 Runner::Runner(const Path& store, const Tree& prefill_config, const Tree& decode_config, const RunnerOptions& options) {
   const StoreInfo info = read_store_info(store);
   hf_ = read_hf_config(store);
+  if (info.mesh.num_devices() != 1) {
+    throw Error(fmt::format("[run] the store is for mesh {} but one device runs; convert it for 1x1 (meshseek convert STORE NEW_STORE)",
+                            to_string(info.mesh)));
+  }
   device_ = std::make_unique<Device>(options.num_threads);
   note_ = core_note(prefill_config, "prefill", *device_);
   if (note_.empty()) note_ = core_note(decode_config, "decode", *device_);

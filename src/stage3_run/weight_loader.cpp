@@ -80,7 +80,9 @@ void check_claim(const Tree& entry, const TensorFile& file, const MeshShape& mes
   check_text(entry, "dtype", to_string(file.header().dtype), where);
   check_text(entry, "layout", to_string(file.header().layout), where);
   check_text(entry, "mesh", to_string(mesh), where);
-  if (const Tree* shape = entry.find("shape")) check_shape(*shape, file.header().shape, where);
+  // Of a tensor that was cut the file knows the pieces only.
+  const Tree* shape = entry.find("shard_shape") != nullptr ? entry.find("shard_shape") : entry.find("shape");
+  if (shape != nullptr) check_shape(*shape, file.header().shape, where);
   if (const Tree* bytes = entry.find("bytes")) check_size(*bytes, file, where);
 }
 
@@ -139,16 +141,27 @@ Tensor WeightLoader::load(const Tree& entry, const std::vector<std::int64_t>& ex
   if (path == nullptr) throw_no_entry(entry, where);
   const TensorFile& file = open(*path, where);
   if (entry.is_object()) check_claim(entry, file, mesh_, where);
-  if (file.header().shards.size() != static_cast<std::size_t>(mesh_.num_devices())) {
-    throw ConfigError(fmt::format("[{}] the file has {} shards but the mesh is {}; convert the store for this mesh", where.to_string(),
-                                  file.header().shards.size(), to_string(mesh_)));
-  }
+  const std::size_t shard_idx = shard_of_device(file, where);
   if (file.header().shape != expected) {
     throw ConfigError(
         fmt::format("[{}] the weight has shape {} but the model config expects {}; do store and config belong to the same model?",
                     where.to_string(), to_string(file.header().shape), to_string(expected)));
   }
-  return file.shard(0);
+  return file.shard(shard_idx);
+}
+
+/// A store may hold the pieces of some of the mesh's devices only.
+std::size_t WeightLoader::shard_of_device(const TensorFile& file, const ConfigPath& where) const {
+  const std::vector<TensorShard>& shards = file.header().shards;
+  if (mesh_.num_devices() == 1 && shards.size() == 1) return 0;
+  const std::vector<std::uint32_t> coordinate = {static_cast<std::uint32_t>(rank_ / mesh_.cols),
+                                                 static_cast<std::uint32_t>(rank_ % mesh_.cols)};
+  const auto found =
+      std::find_if(shards.begin(), shards.end(), [&](const TensorShard& shard) { return shard.mesh_coordinate == coordinate; });
+  const std::vector<std::uint32_t> shape = {static_cast<std::uint32_t>(mesh_.rows), static_cast<std::uint32_t>(mesh_.cols)};
+  if (found != shards.end() && file.header().mesh_shape == shape) return static_cast<std::size_t>(found - shards.begin());
+  throw ConfigError(fmt::format("[{}] the file has {} shards but none for device {} of mesh {}; convert the store for this mesh",
+                                where.to_string(), shards.size(), rank_, to_string(mesh_)));
 }
 
 }  // namespace meshseek

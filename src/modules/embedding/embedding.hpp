@@ -7,7 +7,8 @@
 
 namespace meshseek {
 
-/// Looks up one row of the embedding table per token. The residual stream starts here, in float32.
+/// Looks up one row of the embedding table per token. The residual stream starts here, in float32; each column of a mesh has its part of the
+/// hidden size.
 class Embedding {
  public:
   using Config = EmbeddingConfig;
@@ -18,7 +19,7 @@ class Embedding {
   static Config prefill_model_config(const HfConfig& hf, const MeshDevice& mesh);
   static Config decode_model_config(const HfConfig& hf, const MeshDevice& mesh);
   Embedding(const HfConfig&, const MeshDevice&) {}
-  /// \param ids [T] uint32  \return [T, hidden_size]
+  /// \param ids [T] uint32  \return [T, hidden_size]; on a mesh [T, column_piece(hidden_size)]
   Tensor forward(const Tensor& ids, const Config& cfg) const;
 };
 

@@ -12,6 +12,7 @@
 namespace meshseek {
 
 /// Gated blocks of width moe_intermediate_size, stacked in one file per projection: w1, w3 [E, inner, hidden_size], w2 [E, hidden_size, inner].
+/// On a mesh E is what this device has room for; the last ones may be padding, without rows.
 class Experts {
  public:
   struct Config {

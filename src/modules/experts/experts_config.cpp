@@ -1,3 +1,4 @@
+#include "mesh/shards.hpp"
 #include "modules/experts/experts.hpp"
 #include "ops/standard_linear_config.hpp"
 
@@ -10,8 +11,9 @@ constexpr MathFidelity kFidelity = MathFidelity::LoFi;
 }  // namespace
 
 Experts::Config Experts::prefill_model_config(const HfConfig& hf, const MeshDevice& mesh) {
-  const Shape up_shape = {hf.n_routed_experts, hf.moe_intermediate_size, hf.hidden_size};
-  const Shape down_shape = {hf.n_routed_experts, hf.hidden_size, hf.moe_intermediate_size};
+  const std::int64_t num_experts = experts_per_device(hf.n_routed_experts, mesh.shape);
+  const Shape up_shape = {num_experts, hf.moe_intermediate_size, hf.hidden_size};
+  const Shape down_shape = {num_experts, hf.hidden_size, hf.moe_intermediate_size};
   Config config;
   // Each program_config is dynamic: program_rule makes it from the number of rows that the router sent.
   config.w1 = prefill_linear_config(up_shape, kFidelity, mesh.device);

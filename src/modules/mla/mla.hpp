@@ -13,7 +13,8 @@
 namespace meshseek {
 
 /// Queries from a low-rank latent (or directly), keys and values from a latent of kv_lora_rank values that is all the cache holds, next to one rotated
-/// key shared by the heads. n = num_attention_heads, dn / dr = qk_nope / qk_rope_head_dim, dv = v_head_dim, r = kv_lora_rank.
+/// key shared by the heads. n = num_attention_heads (on a mesh: those of a column), dn / dr = qk_nope / qk_rope_head_dim, dv = v_head_dim,
+/// r = kv_lora_rank.
 ///
 /// naive: k_nope = c_kv wkv_b1^T, v = c_kv wkv_b2^T, ordinary attention. absorbed: q_nope wkv_b1 meets c_kv directly, and wkv_b2 follows the attention.
 /// Both give the same result; `flash_mla.form` chooses. Source: DeepSeek-V2, arXiv:2405.04434; DeepSeek-V3 inference/model.py.
@@ -63,9 +64,21 @@ class Mla {
   /// \param x [T, hidden_size], already normed; \param tables RoPE of the T positions  \return [T, hidden_size]
   Tensor forward(const Tensor& x, const Config& cfg, const RopeTables& tables, LatentCaches caches) const;
 
+  // The parts of forward(), for modules that put collectives between them.
+
+  /// What one token adds to the cache.
+  struct Latents {
+    Tensor c_kv = {};    ///< [T, r], normalised
+    Tensor k_rope = {};  ///< [T, 1, dr], rotated
+  };
+  /// \param kv [T, r + dr], x wkv_a
+  Latents latents(Tensor kv, const Config& cfg, const RopeTables& tables) const;
+  /// \param x [T, q_lora_rank], x wq_a; without q_lora_rank [T, hidden_size], the module's input  \return [T, n, dn + dr]
+  Tensor queries(Tensor x, const Config& cfg, const RopeTables& tables) const;
+  /// \param q [T, n, dn + dr]  \return [T, n * dv], input of wo
+  Tensor attend(const Tensor& q, const Config& cfg, LatentCaches caches) const;
+
  private:
-  Tensor queries(const Tensor& x, const Config& cfg, const RopeTables& tables) const;
-  void append(const Tensor& x, const Config& cfg, const RopeTables& tables, LatentCaches caches) const;
   Tensor attend_naive(const Tensor& q, const Config& cfg, LatentCaches caches) const;
   Tensor attend_absorbed(const Tensor& q, const Config& cfg, LatentCaches caches) const;
 

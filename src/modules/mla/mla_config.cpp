@@ -1,5 +1,6 @@
 #include <utility>
 
+#include "mesh/shards.hpp"
 #include "modules/mla/mla.hpp"
 #include "modules/rope/yarn.hpp"
 #include "ops/standard_linear_config.hpp"
@@ -9,27 +10,36 @@ namespace {
 
 using MakeLinear = LinearConfig (*)(Shape shape, MathFidelity fidelity, const DeviceDescription& device, bool transpose_b);
 
+/// On a mesh each column has its heads and its part of the hidden size. What comes of a part is a term of a sum: float32.
+void sum_over_columns(Mla::Config& config) {
+  if (config.wq_a) config.wq_a->dtype = DataType::float32;
+  config.wkv_a.dtype = DataType::float32;
+  config.wo.dtype = DataType::float32;
+}
+
 /// What both modes share; `fidelity` is that of the large projections, and `make_linear` makes their configs.
 Mla::Config base_config(const HfConfig& hf, const MeshDevice& mesh, MathFidelity fidelity, MakeLinear make_linear) {
   const auto projection = [&](Shape shape, MathFidelity precision) { return make_linear(std::move(shape), precision, mesh.device, true); };
-  const std::int64_t heads = hf.num_attention_heads;
+  const std::int64_t heads = column_piece(hf.num_attention_heads, mesh.shape, 1);
+  const std::int64_t hidden_piece = column_piece(hf.hidden_size, mesh.shape);
   const std::int64_t rank = hf.kv_lora_rank;
   const std::int64_t q_dim = heads * hf.qk_head_dim();
   Mla::Config config;
   if (hf.q_lora_rank == 0) {
     config.wq = projection({q_dim, hf.hidden_size}, fidelity);
   } else {
-    config.wq_a = projection({hf.q_lora_rank, hf.hidden_size}, fidelity);
+    config.wq_a = projection({hf.q_lora_rank, hidden_piece}, fidelity);
     config.q_norm = RmsNorm::prefill_model_config({hf.q_lora_rank, RmsNorm::kLatentEpsilon}, mesh);
     config.wq_b = projection({q_dim, hf.q_lora_rank}, fidelity);
   }
-  config.wkv_a = projection({rank + hf.qk_rope_head_dim, hf.hidden_size}, fidelity);
+  config.wkv_a = projection({rank + hf.qk_rope_head_dim, hidden_piece}, fidelity);
   config.kv_norm = RmsNorm::prefill_model_config({rank, RmsNorm::kLatentEpsilon}, mesh);
   config.rope = Rope::prefill_model_config(hf, mesh);
   config.wkv_b1 = projection({heads, hf.qk_nope_head_dim, rank}, MathFidelity::HiFi2);
   config.wkv_b2 = projection({heads, hf.v_head_dim, rank}, MathFidelity::HiFi2);
   config.flash_mla.scale = mla_softmax_scale(hf);
   config.wo = projection({hf.hidden_size, heads * hf.v_head_dim}, fidelity);
+  if (mesh.shape.cols > 1) sum_over_columns(config);
   if (hf.attention_bias) {
     if (config.wq_a) config.wq_a->bias = WeightSlot{.shape = {hf.q_lora_rank}};
     config.wkv_a.bias = WeightSlot{.shape = {rank + hf.qk_rope_head_dim}};
@@ -53,7 +63,8 @@ Mla::Config Mla::decode_model_config(const HfConfig& hf, const MeshDevice& mesh)
   config.wkv_b1 = decode_linear_config(config.wkv_b1.input_tensor_b.shape, MathFidelity::HiFi2, mesh.device, false);
   config.kv_norm.memory_config = L1_MEMORY_CONFIG;
   if (config.q_norm) config.q_norm->memory_config = L1_MEMORY_CONFIG;
-  if (fits_l1(hf.num_attention_heads * hf.kv_lora_rank, mesh.device)) config.flash_mla.memory_config = L1_MEMORY_CONFIG;
+  if (fits_l1(column_piece(hf.num_attention_heads, mesh.shape, 1) * hf.kv_lora_rank, mesh.device))
+    config.flash_mla.memory_config = L1_MEMORY_CONFIG;
   return config;
 }
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "mesh/shards.hpp"
 #include "modules/mla/mla.hpp"
 #include "ops/concat.hpp"
 #include "ops/linear.hpp"
@@ -10,7 +11,7 @@
 namespace meshseek {
 
 Mla::Mla(const HfConfig& hf, const MeshDevice& mesh)
-    : num_heads_(hf.num_attention_heads),
+    : num_heads_(column_piece(hf.num_attention_heads, mesh.shape, 1)),
       nope_dim_(hf.qk_nope_head_dim),
       rope_dim_(hf.qk_rope_head_dim),
       v_dim_(hf.v_head_dim),
@@ -23,27 +24,27 @@ LatentCache Mla::create_state(const HfConfig& hf, const Config& cfg, std::int64_
           .kv_lora_rank = hf.kv_lora_rank};
 }
 
-Tensor Mla::queries(const Tensor& x, const Config& cfg, const RopeTables& tables) const {
+Mla::Latents Mla::latents(Tensor kv, const Config& cfg, const RopeTables& tables) const {
+  const std::int64_t num_tokens = kv.dim(0);
+  Tensor latent = slice_columns(kv, 0, kv_lora_rank_);                       // [T, r]
+  Tensor key = slice_columns(kv, kv_lora_rank_, kv_lora_rank_ + rope_dim_);  // [T, dr], not normalised
+  kv.deallocate();
+  Tensor c_kv = norm_.forward(latent, cfg.kv_norm);                                          // [T, r]
+  Tensor k_rope = rope_.forward(key.reshape({num_tokens, 1, rope_dim_}), tables, cfg.rope);  // [T, 1, dr]
+  return {std::move(c_kv), std::move(k_rope)};
+}
+
+Tensor Mla::queries(Tensor x, const Config& cfg, const RopeTables& tables) const {
+  const std::int64_t num_tokens = x.dim(0);
   Tensor q;  // [T, n * (dn + dr)]
   if (cfg.wq) {
     q = linear(x, *cfg.wq);
   } else {
-    Tensor latent = linear(x, *cfg.wq_a);                // [T, q_lora_rank]
-    Tensor normed = norm_.forward(latent, *cfg.q_norm);  // [T, q_lora_rank]
-    latent.deallocate();
+    Tensor normed = norm_.forward(x, *cfg.q_norm);  // [T, q_lora_rank]
+    x.deallocate();
     q = linear(normed, *cfg.wq_b);
   }
-  return rope_.forward(q.reshape({x.dim(0), num_heads_, nope_dim_ + rope_dim_}), tables, cfg.rope);  // [T, n, dn + dr]
-}
-
-void Mla::append(const Tensor& x, const Config& cfg, const RopeTables& tables, LatentCaches caches) const {
-  Tensor kv = linear(x, cfg.wkv_a);                                          // [T, r + dr]
-  Tensor latent = slice_columns(kv, 0, kv_lora_rank_);                       // [T, r]
-  Tensor key = slice_columns(kv, kv_lora_rank_, kv_lora_rank_ + rope_dim_);  // [T, dr], not normalised
-  kv.deallocate();
-  Tensor c_kv = norm_.forward(latent, cfg.kv_norm);                                        // [T, r]
-  Tensor k_rope = rope_.forward(key.reshape({x.dim(0), 1, rope_dim_}), tables, cfg.rope);  // [T, 1, dr]
-  update_cache(caches, c_kv, k_rope, cfg.update_cache);
+  return rope_.forward(q.reshape({num_tokens, num_heads_, nope_dim_ + rope_dim_}), tables, cfg.rope);  // [T, n, dn + dr]
 }
 
 Tensor Mla::attend_naive(const Tensor& q, const Config& cfg, LatentCaches caches) const {
@@ -69,12 +70,20 @@ Tensor Mla::attend_absorbed(const Tensor& q, const Config& cfg, LatentCaches cac
   return linear(o_latent, cfg.wkv_b2);  // [T, n, dv]
 }
 
+Tensor Mla::attend(const Tensor& q, const Config& cfg, LatentCaches caches) const {
+  const Tensor heads = cfg.flash_mla.form == MlaForm::naive ? attend_naive(q, cfg, caches) : attend_absorbed(q, cfg, caches);  // [T, n, dv]
+  return heads.reshape({q.dim(0), num_heads_ * v_dim_});
+}
+
 Tensor Mla::forward(const Tensor& x, const Config& cfg, const RopeTables& tables, LatentCaches caches) const {
-  append(x, cfg, tables, caches);
-  Tensor q = queries(x, cfg, tables);                                                                                    // [T, n, dn + dr]
-  Tensor heads = cfg.flash_mla.form == MlaForm::naive ? attend_naive(q, cfg, caches) : attend_absorbed(q, cfg, caches);  // [T, n, dv]
+  {
+    const Latents more = latents(linear(x, cfg.wkv_a), cfg, tables);  // [T, r], [T, 1, dr]
+    update_cache(caches, more.c_kv, more.k_rope, cfg.update_cache);
+  }
+  Tensor q = queries(cfg.wq ? x : linear(x, *cfg.wq_a), cfg, tables);  // [T, n, dn + dr]
+  Tensor heads = attend(q, cfg, caches);                               // [T, n * dv]
   q.deallocate();
-  return linear(heads.reshape({x.dim(0), num_heads_ * v_dim_}), cfg.wo);  // [T, hidden_size]
+  return linear(heads, cfg.wo);  // [T, hidden_size]
 }
 
 }  // namespace meshseek

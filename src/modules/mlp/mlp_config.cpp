@@ -1,3 +1,4 @@
+#include "mesh/shards.hpp"
 #include "modules/mlp/mlp.hpp"
 #include "ops/standard_linear_config.hpp"
 
@@ -9,23 +10,27 @@ constexpr MathFidelity kFidelity = MathFidelity::LoFi;
 
 }  // namespace
 
-Mlp::Config prefill_gated_mlp_config(std::int64_t hidden_size, std::int64_t inner, const MeshDevice& mesh) {
+Mlp::Config prefill_gated_mlp_config(std::int64_t hidden_size, std::int64_t inner_size, const MeshDevice& mesh) {
+  const std::int64_t inner = column_piece(inner_size, mesh.shape);
   Mlp::Config config;
   // Each program_config is dynamic: program_rule makes it from the number of tokens.
   config.w1 = prefill_linear_config({inner, hidden_size}, kFidelity, mesh.device);
   config.w3 = prefill_linear_config({inner, hidden_size}, kFidelity, mesh.device);
   config.mul = {.input_tensor_a_activations = {UnaryOpType::SILU}};
   config.w2 = prefill_linear_config({hidden_size, inner}, kFidelity, mesh.device);
+  if (mesh.shape.cols > 1) config.w2.dtype = DataType::float32;
   return config;
 }
 
-Mlp::Config decode_gated_mlp_config(std::int64_t hidden_size, std::int64_t inner, const MeshDevice& mesh) {
+Mlp::Config decode_gated_mlp_config(std::int64_t hidden_size, std::int64_t inner_size, const MeshDevice& mesh) {
+  const std::int64_t inner = column_piece(inner_size, mesh.shape);
   Mlp::Config config;
   config.w1 = decode_linear_config({inner, hidden_size}, kFidelity, mesh.device);
   config.w3 = decode_linear_config({inner, hidden_size}, kFidelity, mesh.device);
   // The core that computed a slice of gate and up multiplies it.
   config.mul = {.input_tensor_a_activations = {UnaryOpType::SILU}, .memory_config = config.w1.memory_config};
   config.w2 = decode_linear_config({hidden_size, inner}, kFidelity, mesh.device);
+  if (mesh.shape.cols > 1) config.w2.dtype = DataType::float32;
   return config;
 }
 

@@ -11,6 +11,11 @@ Model::Config Model::prefill_model_config(const HfConfig& hf, const MeshDevice& 
   config.norm = RmsNorm::prefill_model_config({hf.hidden_size, hf.rms_norm_eps}, mesh);
   config.lm_head = LmHead::prefill_model_config(hf, mesh);
   config.mtp.assign(static_cast<std::size_t>(hf.num_nextn_predict_layers), Mtp::prefill_model_config(hf, mesh));
+  if (mesh.shape.cols > 1) {
+    config.distributed_rms_norm = DistributedRmsNorm::prefill_model_config(hf, mesh);
+    config.lm_head_1d = LmHead1d::prefill_model_config(hf, mesh);
+  }
+  if (mesh.shape.rows > 1) config.row_split = RowSplit::prefill_model_config(hf, mesh);
   return config;
 }
 
@@ -25,6 +30,11 @@ Model::Config Model::decode_model_config(const HfConfig& hf, const MeshDevice& m
   config.norm.memory_config = DRAM_MEMORY_CONFIG;  // the final hidden state leaves the model
   config.lm_head = LmHead::decode_model_config(hf, mesh);
   config.mtp.assign(static_cast<std::size_t>(hf.num_nextn_predict_layers), Mtp::decode_model_config(hf, mesh));
+  if (mesh.shape.cols > 1) {
+    config.distributed_rms_norm = DistributedRmsNorm::decode_model_config(hf, mesh);
+    config.lm_head_1d = LmHead1d::decode_model_config(hf, mesh);
+  }
+  if (mesh.shape.rows > 1) config.row_split = RowSplit::decode_model_config(hf, mesh);
   return config;
 }
 

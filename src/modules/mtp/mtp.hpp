@@ -3,6 +3,7 @@
 #include "modules/decoder_block/decoder_block.hpp"
 #include "modules/embedding/embedding.hpp"
 #include "modules/lm_head/lm_head.hpp"
+#include "modules/lm_head_1d/lm_head_1d.hpp"
 #include "ops/concat_config.hpp"
 
 namespace meshseek {
@@ -24,10 +25,13 @@ class Mtp {
     RmsNormConfig enorm = {};
     RmsNormConfig hnorm = {};
     ConcatConfig concat = {};
-    LinearConfig eh_proj = {};  ///< [hidden_size, 2 hidden_size]
+    LinearConfig eh_proj = {};  ///< [hidden_size, 2 hidden_size]; each column of a mesh has its outputs
     DecoderBlock::Config block = {};
     RmsNormConfig norm = {};  ///< shared_head.norm
     LinearConfig lm_head = {};
+    std::optional<DistributedRmsNorm::Config> distributed_rms_norm = {};
+    std::optional<AllGatherConfig> all_gather = {};
+    std::optional<LmHead1d::Config> lm_head_1d = {};
 
     static constexpr auto fields() {
       return std::tuple{
@@ -39,7 +43,10 @@ class Mtp {
           field("eh_proj", &Config::eh_proj, "joins both halves"),
           field("block", &Config::block, "decoder layer"),
           field("norm", &Config::norm, "norm before the head"),
-          field("lm_head", &Config::lm_head, "output projection")};
+          field("lm_head", &Config::lm_head, "output projection"),
+          field("distributed_rms_norm", &Config::distributed_rms_norm, "the three norms, over the columns of a mesh"),
+          field("all_gather", &Config::all_gather, "whole tokens for eh_proj, of the pieces that the columns of a mesh have"),
+          field("lm_head_1d", &Config::lm_head_1d, "joins the columns of a mesh around `lm_head`")};
     }
   };
 
@@ -59,10 +66,16 @@ class Mtp {
   Output forward(const Tensor& hidden, const Tensor& next_ids, const Config& cfg, const RopeTables& tables, LatentCache& cache) const;
 
  private:
+  Tensor normed(const Tensor& x, const RmsNormConfig& norm, const Config& cfg) const;
+  Tensor half(const Tensor& x, const RmsNormConfig& norm, const Config& cfg) const;
+
   Embedding embedding_;
   RmsNorm norm_;
   DecoderBlock block_;
   LmHead lm_head_;
+  ColumnSplit columns_;
+  DistributedRmsNorm distributed_rms_norm_;
+  LmHead1d lm_head_1d_;
 };
 
 }  // namespace meshseek

@@ -1,3 +1,4 @@
+#include "mesh/shards.hpp"
 #include "modules/mtp/mtp.hpp"
 #include "ops/standard_linear_config.hpp"
 
@@ -10,11 +11,16 @@ Mtp::Config with_block(const HfConfig& hf, const MeshDevice& mesh, DecoderBlock:
   config.embedding = Embedding::prefill_model_config(hf, mesh);
   config.enorm = norm;
   config.hnorm = norm;
-  config.eh_proj = prefill_linear_config({hf.hidden_size, 2 * hf.hidden_size}, MathFidelity::HiFi2, mesh.device);
+  config.eh_proj = prefill_linear_config({column_piece(hf.hidden_size, mesh.shape), 2 * hf.hidden_size}, MathFidelity::HiFi2, mesh.device);
   config.eh_proj.dtype = DataType::float32;
   config.block = std::move(block);
   config.norm = norm;
   config.lm_head = LmHead::prefill_model_config(hf, mesh);
+  if (mesh.shape.cols > 1) {
+    config.distributed_rms_norm = DistributedRmsNorm::prefill_model_config(hf, mesh);
+    config.all_gather = AllGatherConfig{.cluster_axis = 1};
+    config.lm_head_1d = LmHead1d::prefill_model_config(hf, mesh);
+  }
   return config;
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/error.hpp"
 #include "hf/dequantise.hpp"
+#include "mesh/shards.hpp"
 #include "modules/weight_output/weight_job.hpp"
 #include "tensor/read_rows.hpp"
 #include "tensor/tile_layout.hpp"
@@ -88,9 +89,7 @@ WeightPieces pieces_of(const WeightJob& job) {
   WeightPieces pieces = {.shape = job.shape};
   if (job.split.over != WeightSplit::Over::none) {
     const auto dim = static_cast<std::size_t>(job.split.dim);
-    const std::int64_t units = ceil_div(job.shape[dim], job.split.unit);
-    const std::int64_t count = num_pieces(job);
-    if (count > 1) pieces.shape[dim] = ceil_div(units, count) * job.split.unit;
+    pieces.shape[dim] = piece_size(job.shape[dim], job.split.unit, num_pieces(job));
   }
   for (std::int64_t rank = 0; rank < job.mesh.num_devices(); ++rank) {
     if (!job.local.contains(rank)) continue;

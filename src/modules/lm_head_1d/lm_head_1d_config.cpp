@@ -1,0 +1,11 @@
+#include "modules/lm_head_1d/lm_head_1d.hpp"
+
+namespace meshseek {
+
+LmHead1d::Config LmHead1d::prefill_model_config(const HfConfig&, const MeshDevice&) {
+  return {.all_gather = {.cluster_axis = 1}, .gather_logits = {.cluster_axis = 1}};
+}
+
+LmHead1d::Config LmHead1d::decode_model_config(const HfConfig& hf, const MeshDevice& mesh) { return prefill_model_config(hf, mesh); }
+
+}  // namespace meshseek
