@@ -176,6 +176,14 @@ class Rounds {
 
 double relative_change(double before, double after) { return std::abs(after - before) / std::min(before, after); }
 
+MachineRates mean_of(const MachineRates& a, const MachineRates& b) {
+  return {.read_bytes_s = (a.read_bytes_s + b.read_bytes_s) / 2.0,
+          .fp32_flop_s = (a.fp32_flop_s + b.fp32_flop_s) / 2.0,
+          .bf16_flop_s = (a.bf16_flop_s + b.bf16_flop_s) / 2.0,
+          .int8_op_s = (a.int8_op_s + b.int8_op_s) / 2.0,
+          .has_tiles = a.has_tiles};
+}
+
 BenchRow run_once(Runner& runner, const BenchTest& test, const BenchOptions& options, Calibration& calibration) {
   BenchRow row = {.test = test};
   Rounds rounds(runner, test, options.seed);
@@ -187,11 +195,6 @@ BenchRow run_once(Runner& runner, const BenchTest& test, const BenchOptions& opt
       print_note(fmt::format("bench: {}, repetition {} of {}: {:.2f} tok/s", test.name(), rep + 1, options.num_reps, row.tok_s.back()));
   }
   const MachineRates after = calibration.measure();
-  row.rates = {.read_bytes_s = (before.read_bytes_s + after.read_bytes_s) / 2.0,
-               .fp32_flop_s = (before.fp32_flop_s + after.fp32_flop_s) / 2.0,
-               .int8_op_s = (before.int8_op_s + after.int8_op_s) / 2.0};
-  row.drift = std::max({relative_change(before.read_bytes_s, after.read_bytes_s), relative_change(before.fp32_flop_s, after.fp32_flop_s),
-                        relative_change(before.int8_op_s, after.int8_op_s)});
   row.experts_touched = rounds.experts_touched();
   if (options.breakdown) row.breakdown_wall_s = rounds.broken_down(row.breakdown);
   const Model::Config& config = test.is_prefill ? runner.prefill_run_config() : runner.decode_run_config();
@@ -203,6 +206,11 @@ BenchRow run_once(Runner& runner, const BenchTest& test, const BenchOptions& opt
                          .experts_touched = row.experts_touched,
                          .cache_row_bytes = static_cast<std::int64_t>(cache.bytes().size()) / cache.dim(0)};
   row.pass = pass_costs(weight_costs(config, runner.hf_config()), runner.hf_config(), size);
+  row.rates = before;
+  const double limit_before = row.limit_time();
+  row.rates = after;
+  row.drift = relative_change(limit_before, row.limit_time());
+  row.rates = mean_of(before, after);
   return row;
 }
 

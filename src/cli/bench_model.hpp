@@ -1,5 +1,6 @@
 /// Measures prefill and decode of a loaded model against what the machine gives in the same run.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -32,7 +33,7 @@ struct BenchRow {
   PassCosts pass = {};             ///< of the whole prompt, or of one decode step (mean)
   double experts_touched = 0.0;    ///< distinct (layer, expert) pairs of the same pass
   MachineRates rates = {};         ///< mean of before and after
-  double drift = 0.0;              ///< largest relative change of a rate meanwhile
+  double drift = 0.0;              ///< relative change of limit_time() with the rates of before and of after
   std::map<std::string, OperatorTime> breakdown = {};
   double breakdown_wall_s = 0.0;  ///< of the pass that was broken down
 
@@ -40,10 +41,14 @@ struct BenchRow {
   double deviation() const;  ///< standard deviation; 0 for one repetition
   double bytes_per_token() const { return per_token(pass.bytes); }
   double flop_per_token() const { return per_token(pass.flop()); }
+  double bf16_flop_per_token() const { return per_token(pass.bf16_flop); }
   double int8_flop_per_token() const { return per_token(pass.int8_flop); }
   /// Seconds a token that reading the bytes, and computing, take at least.
   double read_time() const { return bytes_per_token() / rates.read_bytes_s; }
-  double compute_time() const { return per_token(pass.fp32_flop / rates.fp32_flop_s + pass.int8_flop / rates.int8_op_s); }
+  double compute_time() const {
+    return per_token(pass.fp32_flop / rates.fp32_flop_s + pass.bf16_flop / rates.bf16_flop_s + pass.int8_flop / rates.int8_op_s);
+  }
+  double limit_time() const { return std::max(read_time(), compute_time()); }
   bool is_memory_bound() const { return read_time() >= compute_time(); }
   /// The rate that was reached of the rate that limits.
   double share() const;

@@ -56,6 +56,7 @@ Tree row_tree(const BenchRow& row) {
   tree.set("tok_s_sd", Tree(row.deviation()));
   tree.set("bytes_per_token", Tree(row.bytes_per_token()));
   tree.set("flop_per_token", Tree(row.flop_per_token()));
+  tree.set("bf16_flop_per_token", Tree(row.bf16_flop_per_token()));
   tree.set("int8_flop_per_token", Tree(row.int8_flop_per_token()));
   tree.set("experts_touched", Tree(row.experts_touched));
   tree.set("gb_s", Tree(row.mean() * row.bytes_per_token() / 1e9));
@@ -64,6 +65,7 @@ Tree row_tree(const BenchRow& row) {
   tree.set("share", Tree(row.share()));
   tree.set("read_gb_s", Tree(row.rates.read_bytes_s / 1e9));
   tree.set("fp32_tflop_s", Tree(row.rates.fp32_flop_s / 1e12));
+  tree.set("bf16_tflop_s", Tree(row.rates.bf16_flop_s / 1e12));
   tree.set("int8_top_s", Tree(row.rates.int8_op_s / 1e12));
   tree.set("drift", Tree(row.drift));
   if (row.breakdown.empty()) return tree;
@@ -83,16 +85,20 @@ Tree row_tree(const BenchRow& row) {
 Tree machine_tree(const BenchReport& report) {
   double read = 0.0;
   double fp32 = 0.0;
+  double bf16 = 0.0;
   double int8 = 0.0;
+  bool has_tiles = false;
   for (const BenchRow& row : report.rows) {
     read = std::max(read, row.rates.read_bytes_s);
     fp32 = std::max(fp32, row.rates.fp32_flop_s);
+    bf16 = std::max(bf16, row.rates.bf16_flop_s);
     int8 = std::max(int8, row.rates.int8_op_s);
+    has_tiles = has_tiles || row.rates.has_tiles;
   }
   Tree machine;
   machine.set("read_gb_s", Tree(read / 1e9));
-  machine.set("amx_bf16_tflop_s", Tree());
-  machine.set("amx_int8_top_s", Tree());
+  machine.set("amx_bf16_tflop_s", has_tiles ? Tree(bf16 / 1e12) : Tree());
+  machine.set("amx_int8_top_s", has_tiles ? Tree(int8 / 1e12) : Tree());
   machine.set("fp32_tflop_s", Tree(fp32 / 1e12));
   machine.set("int8_top_s", Tree(int8 / 1e12));
   machine.set("threads", Tree(report.threads));
@@ -120,11 +126,13 @@ std::string to_table(const BenchReport& report, TableStyle style) {
   const BenchRow& last = report.rows.back();
   if (style == TableStyle::markdown) text += "\n";
   return text + fmt::format(
-                    "machine: reads {:.1f} GB/s, {:.3f} TFLOP/s float32, {:.3f} TOP/s int8; loaded in {:.3f} s; peak RSS {:.2f} GB, {:.2f} "
+                    "machine: reads {:.1f} GB/s, {:.3f} TFLOP/s float32, {:.3f} bf16, {:.3f} TOP/s int8; loaded in {:.3f} s; peak RSS "
+                    "{:.2f} GB, {:.2f} "
                     "GB of it for the "
                     "calibration\n",
-                    last.rates.read_bytes_s / 1e9, last.rates.fp32_flop_s / 1e12, last.rates.int8_op_s / 1e12, report.load_s,
-                    static_cast<double>(report.peak_rss_bytes) / 1e9, static_cast<double>(report.calibration_bytes) / 1e9);
+                    last.rates.read_bytes_s / 1e9, last.rates.fp32_flop_s / 1e12, last.rates.bf16_flop_s / 1e12,
+                    last.rates.int8_op_s / 1e12, report.load_s, static_cast<double>(report.peak_rss_bytes) / 1e9,
+                    static_cast<double>(report.calibration_bytes) / 1e9);
 }
 
 std::string breakdown_table(const BenchReport& report, TableStyle style) {

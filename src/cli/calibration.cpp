@@ -111,6 +111,13 @@ double Calibration::compute_rate(std::int64_t products, Multiply&& multiply) {
 MachineRates Calibration::measure() {
   MachineRates rates = {.fp32_flop_s = compute_rate(cpu::kFmaRound, cpu::kernels().multiply_add),
                         .int8_op_s = compute_rate(4 * cpu::kFmaRound, cpu::kernels().multiply_add_int8)};
+  rates.bf16_flop_s = rates.fp32_flop_s;
+  if (const cpu::TileKernels* tiles = cpu::kernels().tiles) {
+    constexpr std::int64_t kTileSums = cpu::kTileRows * cpu::kTileRows;
+    rates.has_tiles = true;
+    rates.bf16_flop_s = compute_rate(cpu::kTileRound * kTileSums * cpu::kBf16Step, tiles->multiply_add_bf16);
+    rates.int8_op_s = compute_rate(cpu::kTileRound * kTileSums * cpu::kInt8Step, tiles->multiply_add_int8);
+  }
   for (const Region& region : regions_) {
     for (std::size_t pattern = 0; pattern < kReaders.size(); ++pattern)
       rates.read_bytes_s = std::max(rates.read_bytes_s, read_rate(region, static_cast<int>(pattern)));

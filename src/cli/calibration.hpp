@@ -11,7 +11,9 @@ namespace meshseek::cli {
 struct MachineRates {
   double read_bytes_s = 0.0;  ///< from memory, the best of the read patterns
   double fp32_flop_s = 0.0;   ///< multiply-adds in registers count as two
-  double int8_op_s = 0.0;     ///< the same with int8
+  double bf16_flop_s = 0.0;   ///< the same with bf16 on tiles; without tiles that of float32, which bf16 is multiplied as
+  double int8_op_s = 0.0;     ///< the same with int8, on tiles where there are any
+  bool has_tiles = false;     ///< Intel AMX
 };
 
 /// Measures on all threads of a team. Holds its memory while it lives.

@@ -16,7 +16,9 @@ Products products_of(const LinearConfig& linear) {
   const auto count = static_cast<double>(weight.volume());
   const bool is_int8 =
       linear.compute_kernel_config.math_fidelity == MathFidelity::LoFi && linear.transpose_b && is_block_float(weight.dtype());
-  return is_int8 ? Products{.fp32 = 0.0, .int8 = count} : Products{.fp32 = count, .int8 = 0.0};
+  if (is_int8) return {.int8 = count};
+  if (linear.compute_kernel_config.math_fidelity == MathFidelity::HiFi4) return {.fp32 = count};
+  return {.bf16 = count};
 }
 
 /// Calls visit(path, bytes, products) for every operator with weights.
@@ -36,14 +38,19 @@ void for_each_weight(const Model::Config& config, Visit&& visit) {
 
 Products& Products::operator+=(const Products& other) {
   fp32 += other.fp32;
+  bf16 += other.bf16;
   int8 += other.int8;
   return *this;
 }
 
-Products operator*(double count, const Products& products) { return {.fp32 = count * products.fp32, .int8 = count * products.int8}; }
+Products operator*(double count, const Products& products) {
+  return {.fp32 = count * products.fp32, .bf16 = count * products.bf16, .int8 = count * products.int8};
+}
 
 WeightCosts weight_costs(const Model::Config& config, const HfConfig& hf) {
   WeightCosts costs;
+  if (!config.layers.empty())
+    costs.attention_is_bf16 = config.layers.front().mla.flash_mla.compute_kernel_config.math_fidelity != MathFidelity::HiFi4;
   const std::string last_layer = fmt::format("model.layers.{}.", hf.num_hidden_layers - 1);
   for_each_weight(config, [&](const std::string& path, double bytes, const Products& products) {
     if (path.starts_with("model.mtp")) return;
@@ -76,7 +83,8 @@ PassCosts pass_costs(const WeightCosts& weights, const HfConfig& hf, const PassS
   const std::int64_t width = size.absorbed ? 2 * hf.kv_lora_rank + hf.qk_rope_head_dim : hf.qk_head_dim() + hf.v_head_dim;
   const double visits =
       tokens * static_cast<double>(weights.moe_layers - (weights.last_is_moe ? 1 : 0)) + (weights.last_is_moe ? 1.0 : 0.0);
-  Products products = {.fp32 = pairs * static_cast<double>(hf.num_attention_heads * width) * layers, .int8 = 0.0};
+  const double attention = pairs * static_cast<double>(hf.num_attention_heads * width) * layers;
+  Products products = weights.attention_is_bf16 ? Products{.bf16 = attention} : Products{.fp32 = attention};
   products += tokens * weights.fixed_products;
   products += weights.last_ffn_products;
   products += weights.head_products;
@@ -85,6 +93,7 @@ PassCosts pass_costs(const WeightCosts& weights, const HfConfig& hf, const PassS
   const auto batch = static_cast<double>(size.batch);
   return {.bytes = weights.fixed_bytes + size.experts_touched * weights.expert_bytes + batch * (tokens * weights.embedding_bytes + cached),
           .fp32_flop = 2.0 * batch * products.fp32,
+          .bf16_flop = 2.0 * batch * products.bf16,
           .int8_flop = 2.0 * batch * products.int8};
 }
 

@@ -9,7 +9,8 @@ namespace meshseek::cli {
 
 /// Multiplications, by what multiplies them.
 struct Products {
-  double fp32 = 0.0;
+  double fp32 = 0.0;  ///< HiFi4
+  double bf16 = 0.0;  ///< HiFi2, and LoFi where it has no int8
   double int8 = 0.0;  ///< LoFi with block-float weights
 
   Products& operator+=(const Products& other);
@@ -26,6 +27,7 @@ struct WeightCosts {
   double expert_bytes = 0.0;        ///< of one routed expert of one layer
   Products expert_products = {};    ///< of one token with it
   std::int64_t moe_layers = 0;
+  bool attention_is_bf16 = false;
   bool last_is_moe = false;
 };
 
@@ -44,9 +46,10 @@ struct PassSize {
 struct PassCosts {
   double bytes = 0.0;      ///< weights and cached tokens, each read once
   double fp32_flop = 0.0;  ///< a multiply-add counts as two
+  double bf16_flop = 0.0;
   double int8_flop = 0.0;
 
-  double flop() const { return fp32_flop + int8_flop; }
+  double flop() const { return fp32_flop + bf16_flop + int8_flop; }
 };
 
 PassCosts pass_costs(const WeightCosts& weights, const HfConfig& hf, const PassSize& size);

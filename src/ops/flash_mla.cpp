@@ -6,9 +6,10 @@
 #include <vector>
 
 #include "ops/capture.hpp"
-#include "ops/cpu/attention.hpp"
+#include "ops/cpu/head_attention.hpp"
 #include "ops/cpu/latent_attention.hpp"
 #include "ops/cpu/rows.hpp"
+#include "ops/cpu/tile_attention.hpp"
 #include "ops/memory.hpp"
 #include "ops/operator_log.hpp"
 #include "ops/validate.hpp"
@@ -28,99 +29,6 @@ void check_form(const FlashMlaConfig& cfg, MlaForm form, std::string_view op) {
     throw ConfigError(fmt::format("[{}] the config asks for the {} form; expected {}", op, enum_name(cfg.form), enum_name(form)));
 }
 
-/// Queries that pass over the keys together: what is gathered of a block of tokens serves all of them.
-constexpr std::int64_t kQueries = 128;
-
-/// Expands one head's keys and values from the projections and the shared rope key, a block of tokens at a time.
-class HeadReader {
- public:
-  HeadReader(const Tensor& k_nope, const Tensor& v, const LatentCache& cache)
-      : heads_(k_nope.dim(1)),
-        nope_(k_nope.dim(2)),
-        rank_(cache.kv_lora_rank),
-        rope_(cache.rows.dim(1) - rank_),
-        key_stride_(pad_for_kernels(nope_ + rope_)),
-        value_stride_(pad_for_kernels(v.dim(2))),
-        read_k_(k_nope, nope_),
-        read_v_(v, v.dim(2)),
-        read_cache_(cache.rows, cache.rows.dim(1)),
-        keys_(static_cast<std::size_t>(cpu::FlashRows::kBlock * key_stride_)),
-        values_(static_cast<std::size_t>(cpu::FlashRows::kBlock * value_stride_)) {}
-
-  std::int64_t value_stride() const { return value_stride_; }
-
-  cpu::KeyBlock read(std::int64_t head_idx, std::int64_t first_token, std::int64_t count) {
-    for (std::int64_t idx = 0; idx < count; ++idx) {
-      const std::int64_t token = first_token + idx;
-      read_k_.read(token * heads_ + head_idx, keys_.data() + idx * key_stride_);
-      read_cache_.read_at(token, rank_, keys_.data() + idx * key_stride_ + nope_, rope_);
-      read_v_.read(token * heads_ + head_idx, values_.data() + idx * value_stride_);
-    }
-    return {.first_token = first_token,
-            .count = count,
-            .keys = keys_.data(),
-            .key_stride = key_stride_,
-            .values = values_.data(),
-            .value_stride = value_stride_};
-  }
-
- private:
-  std::int64_t heads_;
-  std::int64_t nope_;
-  std::int64_t rank_;
-  std::int64_t rope_;
-  std::int64_t key_stride_;
-  std::int64_t value_stride_;
-  cpu::RowReader read_k_;
-  cpu::RowReader read_v_;
-  cpu::RowReader read_cache_;
-  std::vector<float> keys_;    ///< [FlashRows::kBlock, key_stride]
-  std::vector<float> values_;  ///< [FlashRows::kBlock, value_stride]
-};
-
-/// Some queries of one head over all tokens that they see.
-class HeadAttention {
- public:
-  HeadAttention(const Tensor& q, const Tensor& k_nope, const Tensor& v, const LatentCache& cache, const FlashMlaConfig& cfg)
-      : head_(k_nope, v, cache),
-        heads_(q.dim(1)),
-        first_seen_(cache.num_tokens - q.dim(0) + 1),
-        key_width_(q.dim(2)),
-        rows_(kQueries, key_width_, head_.value_stride(), static_cast<float>(cfg.scale)),
-        read_q_(q, q.dim(2)),
-        queries_(static_cast<std::size_t>(kQueries * key_width_)),
-        sums_(kQueries, head_.value_stride()) {}
-
-  void run(std::int64_t head_idx, std::int64_t first_query, std::int64_t count, const cpu::RowWriter& writer) {
-    std::vector<std::int64_t> visible;
-    for (std::int64_t idx = 0; idx < count; ++idx) {
-      read_q_.read((first_query + idx) * heads_ + head_idx, queries_.data() + idx * key_width_);
-      visible.push_back(first_seen_ + first_query + idx);
-    }
-    rows_.set_queries(queries_.data(), key_width_, visible);
-    sums_.clear();
-    for (std::int64_t token = 0; token < visible.back(); token += cpu::FlashRows::kBlock) {
-      rows_.add(head_.read(head_idx, token, std::min(cpu::FlashRows::kBlock, visible.back() - token)), sums_);
-    }
-    for (std::int64_t idx = 0; idx < count; ++idx) {
-      float* row = sums_.values.data() + idx * head_.value_stride();
-      const auto inverse = static_cast<float>(1.0 / sums_.sums[static_cast<std::size_t>(idx)]);
-      for (std::int64_t col = 0; col < head_.value_stride(); ++col) row[col] *= inverse;
-      writer.write((first_query + idx) * heads_ + head_idx, row);
-    }
-  }
-
- private:
-  HeadReader head_;
-  std::int64_t heads_;
-  std::int64_t first_seen_;  ///< tokens that the first query sees
-  std::int64_t key_width_;
-  cpu::FlashRows rows_;
-  cpu::RowReader read_q_;
-  std::vector<float> queries_;  ///< [kQueries, key_width]
-  cpu::RowSums sums_;           ///< of kQueries rows
-};
-
 void check_prefill(const Tensor& q, const Tensor& k_nope, const Tensor& v, const LatentCache& cache) {
   const std::int64_t rope = cache.rows.dim(1) - cache.kv_lora_rank;
   const bool fits = q.rank() == 3 && k_nope.rank() == 3 && v.rank() == 3 && k_nope.dim(0) == cache.num_tokens &&
@@ -132,9 +40,6 @@ void check_prefill(const Tensor& q, const Tensor& k_nope, const Tensor& v, const
         to_string(q.shape()), to_string(k_nope.shape()), to_string(v.shape()), cache.num_tokens, rope));
   }
 }
-
-/// Late queries see more: taking them alternately from both ends gives equal shares of a range about equal work.
-std::int64_t balanced(std::int64_t idx, std::int64_t count) { return idx % 2 == 0 ? idx / 2 : count - 1 - idx / 2; }
 
 /// The last `num_queries` of the cached tokens are asked about. \throws ShapeError when the cache cannot be what update_cache() filled
 void check_cache(const LatentCache& cache, std::int64_t num_queries, std::string_view op) {
@@ -181,19 +86,18 @@ Tensor flash_mla_prefill(const Tensor& q, const Tensor& k_nope, const Tensor& v,
   check_form(cfg, MlaForm::naive, "flash_mla_prefill");
   check_cache(cache, q.dim(0), "flash_mla_prefill");
   check_prefill(q, k_nope, v, cache);
-  const std::int64_t num_queries = q.dim(0);
-  const std::int64_t heads = q.dim(1);
   const std::int64_t v_dim = v.dim(2);
-  Tensor y = make_result({num_queries, heads, v_dim}, cfg.dtype, cfg.memory_config, device, "flash_mla_prefill");  // [T, n, dv]
+  Tensor y = make_result({q.dim(0), q.dim(1), v_dim}, cfg.dtype, cfg.memory_config, device, "flash_mla_prefill");  // [T, n, dv]
   const cpu::RowWriter writer(y, v_dim);
-  const std::int64_t batches = ceil_div(num_queries, kQueries);
-  device.team().parallel_for(static_cast<std::size_t>(heads * batches), 1, [&](std::size_t begin, std::size_t end) {
-    HeadAttention attention(q, k_nope, v, cache, cfg);
-    for (auto item = static_cast<std::int64_t>(begin); item < static_cast<std::int64_t>(end); ++item) {
-      const std::int64_t first = balanced(item % batches, batches) * kQueries;
-      attention.run(item / batches, first, std::min(kQueries, num_queries - first), writer);
-    }
-  });
+  cpu::attend_heads({.q = &q,
+                     .k_nope = &k_nope,
+                     .v = &v,
+                     .cache = &cache.rows,
+                     .num_tokens = cache.num_tokens,
+                     .rank = cache.kv_lora_rank,
+                     .scale = static_cast<float>(cfg.scale),
+                     .on_tiles = cpu::attends_on_tiles(cfg.compute_kernel_config.math_fidelity)},
+                    writer, device.team());
   return call.result(std::move(y));
 }
 
@@ -238,7 +142,8 @@ Tensor flash_mla_decode(const Tensor& q_latent, const Tensor& q, std::span<const
                         .queries = std::span(queries).subspan(idx * rows * static_cast<std::size_t>(stride)),
                         .stride = stride,
                         .visible = std::span(visible).subspan(idx * rows, rows),
-                        .scale = static_cast<float>(cfg.scale)});
+                        .scale = static_cast<float>(cfg.scale),
+                        .on_tiles = heads >= cpu::kTileRows && cpu::attends_on_tiles(cfg.compute_kernel_config.math_fidelity)});
   }
   std::vector<float> results;
   cpu::attend_latent(problems, results, device.team());

@@ -5,8 +5,8 @@
 
 #include "ops/concat.hpp"
 #include "ops/linear.hpp"
-#include "ops/test_tensors.hpp"
 #include "reference/attention.hpp"
+#include "tests/support/attention_problems.hpp"
 
 namespace meshseek {
 namespace {
@@ -16,80 +16,12 @@ using reference::AttentionShape;
 
 constexpr double kEpsilon = std::numeric_limits<float>::epsilon() / 2.0;
 
-/// Everything that one attention reads. T queries are the last of S tokens.
-struct Problem {
-  AttentionShape shape = {};
-  double scale = 0.0;
-  std::vector<float> q = {};         ///< [T, heads, nope + rope]
-  std::vector<float> k_nope = {};    ///< [S, heads, nope]
-  std::vector<float> v = {};         ///< [S, heads, value_dim]
-  std::vector<float> q_latent = {};  ///< [T, heads, rank]
-  std::vector<float> latents = {};   ///< [S, rank]
-  std::vector<float> k_rope = {};    ///< [S, rope]
-};
-
-Problem make_problem(const AttentionShape& s, unsigned seed = 1) {
-  return {.shape = s,
-          .scale = 1.5 / std::sqrt(static_cast<double>(s.nope + s.rope)),
-          .q = random_values(s.num_queries * s.heads * (s.nope + s.rope), seed),
-          .k_nope = random_values(s.num_tokens * s.heads * s.nope, seed + 1),
-          .v = random_values(s.num_tokens * s.heads * s.value_dim, seed + 2),
-          .q_latent = random_values(s.num_queries * s.heads * s.rank, seed + 3),
-          .latents = random_values(s.num_tokens * s.rank, seed + 4),
-          .k_rope = random_values(s.num_tokens * s.rope, seed + 5)};
-}
-
-LatentCache cache_of(const Problem& p, Device& device, DataType dtype = DataType::float32) {
-  const AttentionShape& s = p.shape;
-  LatentCache cache = {.rows = Tensor::zeros({s.num_tokens + 3, s.rank + s.rope}, dtype, &device), .kv_lora_rank = s.rank};
-  update_cache(cache, activation(p.latents, {s.num_tokens, s.rank}, device), activation(p.k_rope, {s.num_tokens, 1, s.rope}, device),
-               {.dtype = dtype});
-  return cache;
-}
-
-/// Queries and tokens [0, end) only, as a cache that has seen no more.
-Tensor run_naive(const Problem& p, std::int64_t first_query, std::int64_t end_query, Device& device, DataType dtype = DataType::float32) {
-  const AttentionShape& s = p.shape;
-  LatentCache cache = cache_of(p, device);
-  cache.num_tokens = s.num_tokens - s.num_queries + end_query;
-  const Tensor q = activation(p.q, {s.num_queries, s.heads, s.nope + s.rope}, device).slice_rows(first_query, end_query);
-  const Tensor k_nope = activation(p.k_nope, {s.num_tokens, s.heads, s.nope}, device).slice_rows(0, cache.num_tokens);
-  const Tensor v = activation(p.v, {s.num_tokens, s.heads, s.value_dim}, device).slice_rows(0, cache.num_tokens);
-  return flash_mla_prefill(q, k_nope, v, cache, {.form = MlaForm::naive, .scale = p.scale, .dtype = dtype});
-}
-
-Tensor run_absorbed(const Problem& p, std::int64_t first_query, std::int64_t end_query, Device& device,
-                    DataType dtype = DataType::float32) {
-  const AttentionShape& s = p.shape;
-  LatentCache cache = cache_of(p, device);
-  cache.num_tokens = s.num_tokens - s.num_queries + end_query;
-  const Tensor q_latent = activation(p.q_latent, {s.num_queries, s.heads, s.rank}, device).slice_rows(first_query, end_query);
-  const Tensor q = activation(p.q, {s.num_queries, s.heads, s.nope + s.rope}, device).slice_rows(first_query, end_query);
-  return flash_mla_decode(q_latent, q, cache, {.form = MlaForm::absorbed, .scale = p.scale, .dtype = dtype});
-}
-
-double largest_norm(std::span<const float> values, std::int64_t dim) {
-  double largest = 0.0;
-  for (std::size_t begin = 0; begin < values.size(); begin += static_cast<std::size_t>(dim)) {
-    double sum = 0.0;
-    for (const float value : values.subspan(begin, static_cast<std::size_t>(dim))) sum += double{value} * double{value};
-    largest = std::max(largest, std::sqrt(sum));
-  }
-  return largest;
-}
-
 /// Scores are sums of chunks of 64 products: they err by (64 + k / 64 + 8) roundings of sum |q k| <= |q| |k|; probabilities by twice that, the sum over S
 /// tokens by S + 8 roundings.
 double bound(std::int64_t key_dim, std::int64_t num_tokens, double score_magnitude, double largest_value) {
   const double score_error =
       static_cast<double>(std::min<std::int64_t>(key_dim, 64) + ceil_div(key_dim, 64) + 8) * kEpsilon * score_magnitude;
   return (2.0 * score_error + static_cast<double>(num_tokens + 8) * kEpsilon) * largest_value;
-}
-
-double largest(std::span<const float> values) {
-  double result = 0.0;
-  for (const float value : values) result = std::max(result, std::abs(double{value}));
-  return result;
 }
 
 void expect_near(const Tensor& y, const std::vector<double>& expected, double tolerance) {
@@ -149,10 +81,10 @@ TEST(FlashMla, BothFormsGiveTheSameAttention) {
 
   const Tensor k_nope = linear(latents, per_head(w_uk, {s.heads, s.nope, s.rank}, true));
   const Tensor v = linear(latents, per_head(w_uv, {s.heads, s.value_dim, s.rank}, true));
-  const Tensor naive = flash_mla_prefill(q, k_nope, v, cache, {.form = MlaForm::naive, .scale = p.scale, .dtype = DataType::float32});
+  const Tensor naive = flash_mla_prefill(q, k_nope, v, cache, config_of(p, MlaForm::naive));
 
   const Tensor q_latent = linear(slice_columns(q, 0, s.nope), per_head(w_uk, {s.heads, s.nope, s.rank}, false));
-  const Tensor seen = flash_mla_decode(q_latent, q, cache, {.form = MlaForm::absorbed, .scale = p.scale, .dtype = DataType::float32});
+  const Tensor seen = flash_mla_decode(q_latent, q, cache, config_of(p, MlaForm::absorbed));
   const Tensor absorbed = linear(seen, per_head(w_uv, {s.heads, s.value_dim, s.rank}, true));
 
   const std::vector<float> a = to_float_vector(naive), b = to_float_vector(absorbed);
@@ -165,11 +97,11 @@ TEST(FlashMla, ChunksAndSingleTokensHaveTheBitsOfOnePrefill) {
   const AttentionShape s = {.num_queries = 37, .num_tokens = 140, .heads = 3, .nope = 20, .rope = 8, .value_dim = 28, .rank = 24};
   const Problem p = make_problem(s);
   for (const auto run : {&run_naive, &run_absorbed}) {
-    const Tensor whole = run(p, 0, s.num_queries, device, DataType::float32);
+    const Tensor whole = run(p, 0, s.num_queries, device, {});
     for (const std::int64_t chunk : {1, 2, 3, 5, 16}) {
       for (std::int64_t begin = 0; begin < s.num_queries; begin += chunk) {
         const std::int64_t end = std::min(begin + chunk, s.num_queries);
-        ASSERT_EQ(bits_of(run(p, begin, end, device, DataType::float32)), bits_of(whole.slice_rows(begin, end)))
+        ASSERT_EQ(bits_of(run(p, begin, end, device, {})), bits_of(whole.slice_rows(begin, end)))
             << chunk << " from " << begin;
       }
     }
@@ -181,10 +113,10 @@ TEST(FlashMla, ThreadsDoNotChangeABit) {
   const Problem p = make_problem(s);
   for (const auto run : {&run_naive, &run_absorbed}) {
     Device one(1);
-    const std::vector<std::byte> expected = bits_of(run(p, 0, s.num_queries, one, DataType::float32));
+    const std::vector<std::byte> expected = bits_of(run(p, 0, s.num_queries, one, {}));
     for (const std::size_t num_threads : {2U, 3U, 5U, 7U}) {
       Device many(num_threads);
-      EXPECT_EQ(bits_of(run(p, 0, s.num_queries, many, DataType::float32)), expected) << num_threads;
+      EXPECT_EQ(bits_of(run(p, 0, s.num_queries, many, {})), expected) << num_threads;
     }
   }
 }
@@ -200,9 +132,9 @@ TEST(FlashMla, QueriesDoNotSeeLaterTokensEvenWhenThoseAreNaN) {
     std::fill(p.v.begin() + poisoned * s.heads * s.value_dim, p.v.end(), nan);
     std::fill(p.latents.begin() + poisoned * s.rank, p.latents.end(), nan);
     for (const auto run : {&run_naive, &run_absorbed}) {
-      const Tensor y = run(p, 0, s.num_queries, device, DataType::float32);
+      const Tensor y = run(p, 0, s.num_queries, device, {});
       EXPECT_EQ(bits_of(y.slice_rows(0, poisoned)),
-                bits_of(run(clean, 0, s.num_queries, device, DataType::float32).slice_rows(0, poisoned)));
+                bits_of(run(clean, 0, s.num_queries, device, {}).slice_rows(0, poisoned)));
       EXPECT_TRUE(std::isnan(to_float_vector(y.slice_rows(poisoned, poisoned + 1))[0]));
     }
   }
@@ -214,7 +146,7 @@ TEST(FlashMla, LargeScoresDoNotOverflow) {
   Problem p = make_problem(s);
   p.scale = 1e4;  // the best token takes all
   for (const auto run : {&run_naive, &run_absorbed}) {
-    for (const float value : to_float_vector(run(p, 0, s.num_queries, device, DataType::float32))) EXPECT_TRUE(std::isfinite(value));
+    for (const float value : to_float_vector(run(p, 0, s.num_queries, device, {}))) EXPECT_TRUE(std::isfinite(value));
   }
 }
 
@@ -222,8 +154,8 @@ TEST(FlashMla, ResultIsRoundedOnceToTheConfiguredType) {
   Device device(1);
   const Problem p = make_problem(kShapes[1]);
   for (const auto run : {&run_naive, &run_absorbed}) {
-    const std::vector<float> exact = to_float_vector(run(p, 0, 1, device, DataType::float32));
-    const Tensor y = run(p, 0, 1, device, DataType::bfloat16);
+    const std::vector<float> exact = to_float_vector(run(p, 0, 1, device, {}));
+    const Tensor y = run(p, 0, 1, device, {.dtype = DataType::bfloat16});
     ASSERT_EQ(y.dtype(), DataType::bfloat16);
     for (std::size_t idx = 0; idx < exact.size(); ++idx) EXPECT_EQ(y.data<bf16>()[idx], to_bf16(exact[idx]));
   }
@@ -240,6 +172,15 @@ TEST(FlashMla, LogsItsForm) {
   run_absorbed(p, 0, 1, device);
   EXPECT_THAT(log, ::testing::ElementsAre("update_cache: c_kv [1, 32] at 0", "flash_mla_prefill: naive q [1, 1, 32] context 1",
                                           "update_cache: c_kv [1, 32] at 0", "flash_mla_decode: absorbed q [1, 1, 32] context 1"));
+}
+
+TEST(FlashMla, RefusesLoFi) {
+  Device device(1);
+  const Problem p = make_problem(kShapes[0]);
+  for (const auto run : {&run_naive, &run_absorbed}) {
+    EXPECT_THAT(message_of<ConfigError>([&] { run(p, 0, 1, device, {.fidelity = MathFidelity::LoFi}); }),
+                ::testing::EndsWith("compute_kernel_config.math_fidelity] LoFi; attention has no int8 products, expected HiFi2 or HiFi4"));
+  }
 }
 
 TEST(FlashMla, RefusesTheOtherFormAndShapesThatDoNotFit) {

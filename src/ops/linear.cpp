@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "ops/capture.hpp"
@@ -64,12 +65,23 @@ Tensor multiply(const Tensor& x, const LinearConfig& cfg, std::span<const cpu::R
       },
       [&] { return fmt::format("{}, result in {}", to_string(plan), to_string(cfg.memory_config)); });
   Tensor y = make_result(std::move(shape), dtype, cfg.memory_config, device, op);
+  const std::int64_t tile_rows = cpu::fewest_tile_rows(plan.tile_rows, fidelity, cfg.transpose_b);
+  std::optional<cpu::TilePanels> panels;
+  if (tile_rows > 0 && most_rows >= tile_rows) panels.emplace(x, in_features(cfg), fidelity, groups, tile_rows, device);
+  const bool all_on_tiles = panels && std::all_of(groups.begin(), groups.end(),
+                                                  [&](const cpu::RowGroup& group) { return group.count == 0 || group.count >= tile_rows; });
+  std::optional<cpu::Activations> activations;
   const bool with_floats = !cfg.transpose_b;  // what LoFi multiplies there
-  const cpu::Activations activations(x, in_features(cfg), fidelity, device, with_floats);
+  if (!all_on_tiles) activations.emplace(x, in_features(cfg), fidelity, device, with_floats);
   const cpu::WeightMatrix matrix(weight);
   const std::vector<float> bias = bias_values(cfg);
-  const cpu::MatmulProblem problem = {
-      .x = &activations, .weight = &matrix, .groups = groups, .bias = bias, .fidelity = fidelity, .transpose_b = cfg.transpose_b};
+  const cpu::MatmulProblem problem = {.x = activations ? &*activations : nullptr,
+                                      .panels = panels ? &*panels : nullptr,
+                                      .weight = &matrix,
+                                      .groups = groups,
+                                      .bias = bias,
+                                      .fidelity = fidelity,
+                                      .transpose_b = cfg.transpose_b};
   cpu::matmul(problem, plan, y, device.team());
   return y;
 }

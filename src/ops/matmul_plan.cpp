@@ -48,6 +48,7 @@ MatmulPlan plan_of(const Program& program, const MatmulSizes& sizes) {
     plan.row_block = program.out_subblock_h * kTile;
     plan.col_block = program.out_subblock_w * kTile;
   }
+  plan.tile_rows = program.tile_rows;
   plan.activation = program.fused_activation;
   return plan;
 }
@@ -81,8 +82,9 @@ MatmulProgramConfig resolve_program(const LinearConfig& cfg, const MatmulSizes& 
 }
 
 std::string to_string(const MatmulPlan& plan) {
-  return fmt::format("{} cores: {} x {}, each {} x {}, k block {}, slab {} x {}{}{}", plan.num_cores(), plan.row_cores, plan.col_cores,
-                     plan.rows_per_core, plan.cols_per_core, plan.k_block, plan.row_block, plan.col_block, plan.activation ? ", " : "",
+  return fmt::format("{} cores: {} x {}, each {} x {}, k block {}, slab {} x {}{}{}{}", plan.num_cores(), plan.row_cores, plan.col_cores,
+                     plan.rows_per_core, plan.cols_per_core, plan.k_block, plan.row_block, plan.col_block,
+                     plan.tile_rows > 0 ? fmt::format(", tiles from {} rows on", plan.tile_rows) : "", plan.activation ? ", " : "",
                      plan.activation ? enum_name(*plan.activation) : "");
 }
 

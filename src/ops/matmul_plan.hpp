@@ -19,6 +19,7 @@ struct MatmulPlan {
   std::int64_t k_block = 0;        ///< values of K decoded and multiplied at once
   std::int64_t row_block = 0;      ///< rows of x multiplied with one slab at once
   std::int64_t col_block = 0;      ///< outputs decoded at once
+  std::int64_t tile_rows = 0;      ///< rows of one matrix from which on tiles are used; 0: never. K is then cut at multiples of 512
   std::optional<UnaryOpType> activation = {};
 
   std::int64_t num_cores() const { return row_cores * col_cores; }
@@ -31,7 +32,7 @@ MatmulPlan make_matmul_plan(const MatmulProgramConfig& program, const MatmulSize
 /// The program of one call: program_config, else what program_rule gives, else the standard rule of the device (direct calls without a run config).
 MatmulProgramConfig resolve_program(const LinearConfig& cfg, const MatmulSizes& sizes, const DeviceDescription& device);
 
-/// One line: "2 cores: 1 x 2, each 32 x 512, k block 256, slab 32 x 32".
+/// One line: "2 cores: 1 x 2, each 32 x 512, k block 256, slab 32 x 32, tiles from 1 rows on".
 std::string to_string(const MatmulPlan& plan);
 
 }  // namespace meshseek

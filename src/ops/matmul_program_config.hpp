@@ -12,6 +12,9 @@
 
 namespace meshseek {
 
+inline constexpr std::string_view kTileRowsText =
+    "from so many rows of one matrix on they are multiplied on tiles of the matrix unit, where the machine has one; 0: never";
+
 /// All cores of the grid read the same rows of x and split the outputs (mcast_in0), or read the whole weight and split the rows.
 /// Stacks of matrices (experts, heads) are cut into pieces of per_core_N columns, dealt to the cores in equal shares of the work.
 struct MatmulMultiCoreReuseMultiCast1DProgramConfig {
@@ -23,6 +26,7 @@ struct MatmulMultiCoreReuseMultiCast1DProgramConfig {
   std::int64_t out_subblock_w = 1;
   std::int64_t per_core_M = 1;
   std::int64_t per_core_N = 1;
+  std::int64_t tile_rows = 0;
   std::optional<UnaryOpType> fused_activation = {};
   bool mcast_in0 = true;
 
@@ -36,6 +40,7 @@ struct MatmulMultiCoreReuseMultiCast1DProgramConfig {
                       field("out_subblock_w", &Self::out_subblock_w, "tiles of outputs in one decoded slab"),
                       field("per_core_M", &Self::per_core_M, "tiles of rows of x for each core; mcast_in0: of all rows"),
                       field("per_core_N", &Self::per_core_N, "tiles of outputs for each core; without mcast_in0: of all outputs"),
+                      field("tile_rows", &Self::tile_rows, kTileRowsText),
                       field("fused_activation", &Self::fused_activation, "applied to the result"),
                       field("mcast_in0", &Self::mcast_in0, "true: cores split the outputs; false: cores split the rows of x")};
   }
@@ -51,6 +56,7 @@ struct MatmulMultiCoreReuseMultiCastProgramConfig {
   std::int64_t out_subblock_w = 1;
   std::int64_t per_core_M = 1;
   std::int64_t per_core_N = 1;
+  std::int64_t tile_rows = 0;
   bool transpose_mcast = false;
   std::optional<UnaryOpType> fused_activation = {};
 
@@ -64,6 +70,7 @@ struct MatmulMultiCoreReuseMultiCastProgramConfig {
         field("out_subblock_w", &Self::out_subblock_w, "tiles of outputs in one decoded slab"),
         field("per_core_M", &Self::per_core_M, "tiles of rows of x for each core"),
         field("per_core_N", &Self::per_core_N, "tiles of outputs for each core"),
+        field("tile_rows", &Self::tile_rows, kTileRowsText),
         field("transpose_mcast", &Self::transpose_mcast, "the grid's y splits the outputs, x the rows of x"),
         field("fused_activation", &Self::fused_activation, "applied to the result")};
   }
@@ -76,6 +83,7 @@ struct MatmulMultiCoreReuseMultiCastDRAMShardedProgramConfig {
   std::int64_t in0_block_w = 1;
   std::int64_t per_core_M = 1;
   std::int64_t per_core_N = 1;
+  std::int64_t tile_rows = 0;
   std::optional<UnaryOpType> fused_activation = {};
 
   friend bool operator==(const MatmulMultiCoreReuseMultiCastDRAMShardedProgramConfig&,
@@ -85,6 +93,7 @@ struct MatmulMultiCoreReuseMultiCastDRAMShardedProgramConfig {
     return std::tuple{field("in0_block_w", &Self::in0_block_w, "tiles of K decoded and multiplied at once"),
                       field("per_core_M", &Self::per_core_M, "tiles that all rows of x fit in"),
                       field("per_core_N", &Self::per_core_N, "tiles of outputs for each core"),
+                      field("tile_rows", &Self::tile_rows, kTileRowsText),
                       field("fused_activation", &Self::fused_activation, "applied to the result")};
   }
 };
@@ -99,6 +108,7 @@ struct MatmulProgramRule {
   std::int64_t out_subblock_h = 1;
   std::int64_t out_subblock_w = 1;
   std::int64_t products_per_core = 100'000;
+  std::int64_t tile_rows = 0;
 
   friend bool operator==(const MatmulProgramRule&, const MatmulProgramRule&) = default;
   static constexpr auto fields() {
@@ -108,7 +118,8 @@ struct MatmulProgramRule {
                       field("out_subblock_h", &Self::out_subblock_h, "of the program, at most"),
                       field("out_subblock_w", &Self::out_subblock_w, "of the program, at most"),
                       field("products_per_core", &Self::products_per_core,
-                            "multiplications that make another core worth waking; decoding a weight counts as eight")};
+                            "multiplications that make another core worth waking; decoding a weight counts as eight"),
+                      field("tile_rows", &Self::tile_rows, "of the program")};
   }
 };
 
@@ -182,6 +193,21 @@ inline MatmulProgramRule matmul_program_rule(std::int64_t k, const DeviceDescrip
   return rule;
 }
 
+/// The rule of prefill for products on tiles: slabs of 256 outputs, because each needs all packed rows once more, decoded to bf16 in half of the L2 cache; every
+/// row goes through tiles, so that its bits do not depend on how many there are.
+inline MatmulProgramRule tile_program_rule(std::int64_t k, const DeviceDescription& device) {
+  using namespace matmul_program_config;
+  constexpr std::int64_t kWidth = 8;
+  constexpr std::int64_t kChunk = 16;  // K is cut at multiples of 512
+  const std::int64_t l2_bytes = device.l2_bytes > 0 ? device.l2_bytes : kDefaultL2Bytes;
+  const std::int64_t num_chunks = std::max<std::int64_t>(1, l2_bytes / 2 / (kWidth * kTile * kTile * 2) / kChunk);
+  MatmulProgramRule rule = matmul_program_rule(k, device);
+  rule.in0_block_w = std::min(tiles(k), num_chunks * kChunk);
+  rule.out_subblock_w = kWidth;
+  rule.tile_rows = 1;
+  return rule;
+}
+
 /// The rule: few enough cores that each has products_per_core to do. They split the outputs (each then decodes its own weights, once); where there are too
 /// few outputs for that, rows and outputs of a single matrix. The blocking of K does not depend on the number of rows, so that the sums do not either.
 inline MatmulProgramConfig matmul_program(const MatmulProgramRule& rule, const MatmulSizes& sizes) {
@@ -201,7 +227,8 @@ inline MatmulProgramConfig matmul_program(const MatmulProgramRule& rule, const M
                                                       .out_subblock_h = std::min(out_subblock_h, per_core_M),
                                                       .out_subblock_w = std::min(rule.out_subblock_w, per_core_N),
                                                       .per_core_M = per_core_M,
-                                                      .per_core_N = per_core_N};
+                                                      .per_core_N = per_core_N,
+                                                      .tile_rows = rule.tile_rows};
   }
   // A stack is cut finely: its matrices have unequal numbers of rows, and small pieces balance.
   const std::int64_t per_core_N = sizes.num_matrices > 1 ? std::min(rule.out_subblock_w, n_tiles) : divide_up(n_tiles, cores);
@@ -210,7 +237,8 @@ inline MatmulProgramConfig matmul_program(const MatmulProgramRule& rule, const M
                                                       .out_subblock_h = out_subblock_h,
                                                       .out_subblock_w = std::min(rule.out_subblock_w, per_core_N),
                                                       .per_core_M = m_tiles,
-                                                      .per_core_N = per_core_N};
+                                                      .per_core_N = per_core_N,
+                                                      .tile_rows = rule.tile_rows};
 }
 
 /// The static program of decode: at most 32 rows, each core streams its own outputs.

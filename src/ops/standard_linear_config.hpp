@@ -20,19 +20,21 @@ inline LinearConfig prefill_linear_config(Shape shape, MathFidelity fidelity, co
   LinearConfig config;
   config.input_tensor_b.shape = std::move(shape);
   config.transpose_b = transpose_b;
-  config.program_rule = matmul_program_rule(k, device);
+  const bool on_tiles = device.isa == "amx" && transpose_b && fidelity != MathFidelity::HiFi4;
+  config.program_rule = on_tiles ? tile_program_rule(k, device) : matmul_program_rule(k, device);
   config.compute_kernel_config.math_fidelity = fidelity;
   return config;
 }
 
 /// One row or a few: one matrix is streamed by a fixed number of cores, each writing its columns into L1. A stack keeps the rule, because the number of its
-/// pieces is known at run time only.
+/// pieces is known at run time only. Never on tiles: a sequence keeps the bits that it has alone in a batch of any size.
 inline LinearConfig decode_linear_config(Shape shape, MathFidelity fidelity, const DeviceDescription& device, bool transpose_b = true) {
   LinearConfig config = prefill_linear_config(std::move(shape), fidelity, device, transpose_b);
   const std::vector<std::int64_t>& stored = config.input_tensor_b.shape;
   const std::int64_t k = stored[stored.size() - (transpose_b ? 1 : 2)];
   const std::int64_t n = stored[stored.size() - (transpose_b ? 2 : 1)];
   const bool is_stack = stored.size() > 2;
+  config.program_rule = matmul_program_rule(k, device);
   if (fits_l1(is_stack ? stored[0] * n : n, device)) config.memory_config.buffer_type = BufferType::L1;
   if (is_stack) return config;
   config.program_rule.reset();

@@ -57,6 +57,8 @@ void check_not_above(std::int64_t value, std::int64_t limit, std::string_view wh
 template <class Program>
 void check_blocks(const Program& program, std::int64_t k, std::string_view where) {
   check_range(program.in0_block_w, kMaxTiles, where, "in0_block_w");
+  if (program.tile_rows < 0)
+    fail(where, "tile_rows", fmt::format("{} is negative; expected a number of rows, or 0: never", program.tile_rows));
   if (k > 0) check_not_above(program.in0_block_w, matmul_program_config::tiles(k), where, "in0_block_w", "the tiles of K,");
   if constexpr (requires { program.compute_with_storage_grid_size; }) {
     check_grid(program.compute_with_storage_grid_size, where);
@@ -183,7 +185,12 @@ void validate(const EmbeddingConfig& cfg, std::string_view where) { validate_res
 void validate(const MoeCombineConfig& cfg, std::string_view where) { validate_result(cfg.memory_config, {.height_sharded = true}, where); }
 
 // These share out their work by what they find: heads, experts.
-void validate(const FlashMlaConfig& cfg, std::string_view where) { validate_result(cfg.memory_config, {}, where); }
+void validate(const FlashMlaConfig& cfg, std::string_view where) {
+  if (!cfg.compute_kernel_config.fp32_dest_acc_en) validate(cfg.compute_kernel_config, join_path(where, "compute_kernel_config"));
+  if (cfg.compute_kernel_config.math_fidelity == MathFidelity::LoFi)
+    fail(where, "compute_kernel_config.math_fidelity", "LoFi; attention has no int8 products, expected HiFi2 or HiFi4");
+  validate_result(cfg.memory_config, {}, where);
+}
 
 void validate(const MoeDispatchConfig& cfg, std::string_view where) { validate_result(cfg.memory_config, {}, where); }
 

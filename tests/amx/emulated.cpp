@@ -1,28 +1,35 @@
-// Takes the place of ops/cpu/amx/detect.cpp and kernels_amx.cpp in a test program: kernels() then chooses a table "amx" whose tiles are
-// emulated.
+// Takes the place of base/amx_permission.cpp and ops/cpu/amx/kernels_amx.cpp in a test program: kernels() then chooses a table "amx" whose
+// tiles are emulated, and the probed device has them.
+#include <immintrin.h>
+
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <stdexcept>
 
+#include "base/amx_permission.hpp"
 #include "ops/cpu/amx/amx.hpp"
 
-namespace meshseek::cpu::amx {
+namespace meshseek {
+
+bool amx_is_permitted() { return true; }
+
+namespace cpu::amx {
 
 namespace {
+// Each needs those before it.
+// clang-format off
+#include "ops/cpu/amx/vector_types.inc"
 #include "ops/cpu/amx/emulated_tiles.inc"
+#include "ops/cpu/block_codes.inc"
+#include "ops/cpu/amx/vectors.inc"
+#include "ops/cpu/amx/stored_tiles.inc"
 #include "ops/cpu/amx/products.inc"
+#include "ops/cpu/amx/attention.inc"
+// clang-format on
 }  // namespace
 
-bool is_available() { return true; }
-bool is_default() { return true; }
+const TileKernels& tile_kernels() { return kTileKernels; }
 
-Kernels extend(Kernels base) {
-  base.isa = "amx";
-  base.dot_block_int8 = dot_block_int8;
-  base.pack_bf16 = pack_bf16;
-  base.dot_block_bf16 = dot_block_bf16;
-  return base;
-}
-
-}  // namespace meshseek::cpu::amx
+}  // namespace cpu::amx
+}  // namespace meshseek

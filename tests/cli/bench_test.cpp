@@ -47,8 +47,13 @@ TEST_F(Bench, RowsAreConsistentWithEachOtherAndWithTheModel) {
     EXPECT_DOUBLE_EQ(number(row, "tflop_s"), tok_s * number(row, "flop_per_token") / 1e12);
     const double memory = number(row, "gb_s") / number(row, "read_gb_s");
     const double int8_flop = number(row, "int8_flop_per_token");
-    const double fp32_flop = number(row, "flop_per_token") - int8_flop;
-    const double compute = tok_s / 1e12 * (fp32_flop / number(row, "fp32_tflop_s") + int8_flop / number(row, "int8_top_s"));
+    const double bf16_flop = number(row, "bf16_flop_per_token");
+    const double fp32_flop = number(row, "flop_per_token") - int8_flop - bf16_flop;
+    const double compute =
+        tok_s / 1e12 *
+        (fp32_flop / number(row, "fp32_tflop_s") + bf16_flop / number(row, "bf16_tflop_s") + int8_flop / number(row, "int8_top_s"));
+    EXPECT_GT(bf16_flop, 0.0) << "standard attention is HiFi2";
+    EXPECT_GT(fp32_flop, 0.0) << "routers are HiFi4";
     EXPECT_NEAR(number(row, "share"), std::max(memory, compute), 1e-9);
     EXPECT_GT(int8_flop, 0.0) << "standard feed-forward blocks are LoFi";
     EXPECT_LT(int8_flop, number(row, "flop_per_token"));
@@ -73,6 +78,7 @@ TEST_F(Bench, ComputeTimeFollowsTheFidelity) {
   const Tree floats = bench({"--dtype", "float32"});
   EXPECT_GT(number(lofi, "int8_flop_per_token"), 0.0);
   EXPECT_EQ(number(floats, "int8_flop_per_token"), 0.0);
+  EXPECT_EQ(number(floats, "bf16_flop_per_token"), 0.0);
   EXPECT_DOUBLE_EQ(number(floats, "flop_per_token"), number(lofi, "flop_per_token"));
 }
 

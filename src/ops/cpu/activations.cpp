@@ -13,8 +13,6 @@ Activations::Activations(const Tensor& x, std::int64_t cols, MathFidelity fideli
   const bool quantised = fidelity == MathFidelity::LoFi;
   const auto size = static_cast<std::size_t>(num_rows_ * padded_cols_);
   if (with_floats || !quantised) floats_ = make_scratch<float>(size, device);
-  const bool halved = fidelity == MathFidelity::HiFi2 && num_rows_ >= kFewestBf16Rows && kernels().dot_block_bf16 != nullptr;
-  if (halved) halves_ = make_scratch<std::uint16_t>(size, device);
   if (quantised) {
     bytes_ = make_scratch<std::int8_t>(size, device);
     scales_ = make_scratch<float>(size / kInt8Group, device);
@@ -27,7 +25,6 @@ Activations::Activations(const Tensor& x, std::int64_t cols, MathFidelity fideli
       reader.read(row, values);
       std::fill(values + cols, values + padded_cols_, 0.0F);
       if (fidelity == MathFidelity::HiFi2) kernels().round_bf16(values, cols);
-      if (halved) kernels().narrow_bf16(values, padded_cols_, halves_.get() + row * padded_cols_);
       if (quantised) quantise_row(row, values, with_floats);
     }
   });

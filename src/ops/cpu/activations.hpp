@@ -17,8 +17,6 @@ class Activations {
   Activations(const Tensor& x, std::int64_t cols, MathFidelity fidelity, Device& device, bool with_floats = true);
 
   const float* floats(std::int64_t row) const { return floats_.get() + row * padded_cols_; }
-  /// The same values as bf16. HiFi2 with kFewestBf16Rows rows or more, where the kernels have dot_block_bf16; else null for row 0.
-  const std::uint16_t* halves(std::int64_t row) const { return halves_.get() + row * padded_cols_; }
   /// LoFi only: -127..127; and for each 16 of them the scale, and their sum times -Kernels::int8_offset.
   const std::int8_t* bytes(std::int64_t row) const { return bytes_.get() + row * padded_cols_; }
   const float* scales(std::int64_t row) const { return scales_.get() + row * (padded_cols_ / kInt8Group); }
@@ -35,7 +33,6 @@ class Activations {
   std::shared_ptr<std::int8_t> bytes_;
   std::shared_ptr<float> scales_;
   std::shared_ptr<std::int32_t> corrections_;
-  std::shared_ptr<std::uint16_t> halves_;
 };
 
 }  // namespace meshseek::cpu

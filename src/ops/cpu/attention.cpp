@@ -11,7 +11,6 @@ namespace meshseek::cpu {
 
 constexpr std::int64_t kTokens = 12;  ///< whose scores are made between two looks ahead
 
-/// Asks for part `step` of `num_steps` of `bytes` from memory.
 void ask_for(std::span<const std::byte> bytes, std::int64_t step, std::int64_t num_steps) {
   constexpr std::int64_t kCacheLine = 64;
   const auto size = static_cast<std::int64_t>(bytes.size());
@@ -19,8 +18,8 @@ void ask_for(std::span<const std::byte> bytes, std::int64_t step, std::int64_t n
     __builtin_prefetch(bytes.data() + byte, 0, 2);
 }
 
-RowSums::RowSums(std::int64_t num_rows, std::int64_t width)
-    : tops(static_cast<std::size_t>(num_rows)), sums(tops.size()), values(static_cast<std::size_t>(num_rows * width)) {
+RowSums::RowSums(std::int64_t num_rows, std::int64_t row_width)
+    : width(row_width), tops(static_cast<std::size_t>(num_rows)), sums(tops.size()), values(static_cast<std::size_t>(num_rows * width)) {
   clear();
 }
 
@@ -30,46 +29,78 @@ void RowSums::clear() {
   std::fill(values.begin(), values.end(), 0.0F);
 }
 
-FlashRows::FlashRows(std::int64_t max_rows, std::int64_t key_width, std::int64_t value_width, float scale)
-    : key_width_(key_width),
-      value_width_(value_width),
-      scale_(scale),
+BlockWeights::BlockWeights(std::int64_t max_rows, std::int64_t block, float scale)
+    : scale_(scale),
       seen_(static_cast<std::size_t>(round_up(max_rows, kFaceSize))),
       tops_(seen_.size()),
       sums_(seen_.size()),
-      queries_(seen_.size() * static_cast<std::size_t>(key_width)),
-      scores_(seen_.size() * static_cast<std::size_t>(kBlock)) {}
+      scores_(seen_.size() * static_cast<std::size_t>(block)) {}
+
+void BlockWeights::set_visible(std::span<const std::int64_t> visible) {
+  visible_.assign(visible.begin(), visible.end());
+  lanes_ = round_up(num_rows(), kFaceSize);
+  std::fill(seen_.begin(), seen_.end(), 0);  // also for lanes without a row
+}
+
+BlockWeights::Seen BlockWeights::look(std::int64_t first_token, std::int64_t count) {
+  Seen all = {.least = static_cast<std::int32_t>(count)};
+  for (std::size_t row = 0; row < visible_.size(); ++row) {
+    seen_[row] = static_cast<std::int32_t>(std::clamp<std::int64_t>(visible_[row] - first_token, 0, count));
+    all.least = std::min(all.least, seen_[row]);
+    all.most = std::max(all.most, seen_[row]);
+  }
+  return all;
+}
+
+void BlockWeights::weigh(std::int64_t count, RowSums& rows) {
+  std::copy_n(rows.tops.begin(), visible_.size(), tops_.begin());
+  kernels().weigh_scores({.scores = scores_.data(),
+                          .count = count,
+                          .num_rows = lanes_,
+                          .seen = seen_.data(),
+                          .scale = scale_,
+                          .tops = tops_.data(),
+                          .sums = sums_.data()});
+  for (std::size_t row = 0; row < visible_.size(); ++row) {
+    if (tops_[row] != rows.tops[row]) {
+      const float factor = std::exp(rows.tops[row] - tops_[row]);
+      float* values = rows.values.data() + static_cast<std::int64_t>(row) * rows.width;
+      rows.sums[row] *= static_cast<double>(factor);
+      for (std::int64_t idx = 0; idx < rows.width; ++idx) values[idx] *= factor;
+      rows.tops[row] = tops_[row];
+    }
+    rows.sums[row] += static_cast<double>(sums_[row]);
+  }
+}
+
+FlashRows::FlashRows(std::int64_t max_rows, std::int64_t key_width, std::int64_t value_width, float scale)
+    : key_width_(key_width),
+      value_width_(value_width),
+      weights_(max_rows, kBlock, scale),
+      queries_(static_cast<std::size_t>(round_up(max_rows, kFaceSize) * key_width)) {}
 
 void FlashRows::set_queries(const float* queries, std::int64_t stride, std::span<const std::int64_t> visible) {
-  const auto num_rows = static_cast<std::int64_t>(visible.size());
-  visible_.assign(visible.begin(), visible.end());
-  lanes_ = round_up(num_rows, kFaceSize);
-  std::fill(seen_.begin(), seen_.end(), 0);  // also for lanes without a row
+  weights_.set_visible(visible);
+  const std::int64_t lanes = weights_.lanes();
   for (std::int64_t col = 0; col < key_width_; ++col) {
-    float* line = queries_.data() + col * lanes_;
-    for (std::int64_t row = 0; row < num_rows; ++row) line[row] = queries[row * stride + col];
-    std::fill(line + num_rows, line + lanes_, 0.0F);
+    float* line = queries_.data() + col * lanes;
+    for (std::int64_t row = 0; row < weights_.num_rows(); ++row) line[row] = queries[row * stride + col];
+    std::fill(line + weights_.num_rows(), line + lanes, 0.0F);
   }
 }
 
 void FlashRows::add(const KeyBlock& block, RowSums& rows) {
-  const auto num_rows = static_cast<std::int64_t>(visible_.size());
-  std::int32_t most = 0;
-  for (std::size_t row = 0; row < visible_.size(); ++row) {
-    seen_[row] = static_cast<std::int32_t>(std::clamp<std::int64_t>(visible_[row] - block.first_token, 0, block.count));
-    most = std::max(most, seen_[row]);
-  }
-  if (most == 0) return;
+  if (weights_.look(block.first_token, block.count).most == 0) return;
   multiply_keys(block);
-  weigh(block.count, rows);
+  weights_.weigh(block.count, rows);
   // Rows that see equally many tokens go together. What a row does not see must not even be multiplied by zero: it may be NaN.
-  for (std::int64_t first = 0, end = 0; first < num_rows; first = end) {
-    const std::int32_t count = seen_[static_cast<std::size_t>(first)];
-    while (end < num_rows && seen_[static_cast<std::size_t>(end)] == count) ++end;
+  for (std::int64_t first = 0, end = 0; first < weights_.num_rows(); first = end) {
+    const std::int32_t count = weights_.seen(first);
+    while (end < weights_.num_rows() && weights_.seen(end) == count) ++end;
     if (count == 0) continue;
-    kernels().weighted_sum({.weights = scores_.data() + first,
+    kernels().weighted_sum({.weights = weights_.scores() + first,
                             .weights_stride = 1,
-                            .weights_step = lanes_,
+                            .weights_step = weights_.lanes(),
                             .num_x = end - first,
                             .rows = block.values,
                             .row_stride = block.value_stride,
@@ -83,6 +114,7 @@ void FlashRows::add(const KeyBlock& block, RowSums& rows) {
 
 /// A few tokens at a time: between them the next block is asked for, no more lines at once than a core can have on their way.
 void FlashRows::multiply_keys(const KeyBlock& block) {
+  const std::int64_t lanes = weights_.lanes();
   const std::int64_t num_steps = ceil_div(key_width_, kChunk) * ceil_div(block.count, kTokens);
   std::int64_t step = 0;
   for (std::int64_t begin = 0; begin < key_width_; begin += kChunk) {
@@ -91,36 +123,14 @@ void FlashRows::multiply_keys(const KeyBlock& block) {
       kernels().weighted_sum({.weights = block.keys + token * block.key_stride + begin,
                               .weights_stride = block.key_stride,
                               .num_x = std::min(kTokens, block.count - token),
-                              .rows = queries_.data() + begin * lanes_,
-                              .row_stride = lanes_,
+                              .rows = queries_.data() + begin * lanes,
+                              .row_stride = lanes,
                               .num_rows = std::min(kChunk, key_width_ - begin),
-                              .cols = lanes_,
-                              .out = scores_.data() + token * lanes_,
-                              .out_stride = lanes_,
+                              .cols = lanes,
+                              .out = weights_.scores() + token * lanes,
+                              .out_stride = lanes,
                               .adds = begin > 0});
     }
-  }
-}
-
-/// Scores become weights relative to the largest score so far; what was summed before is brought to it.
-void FlashRows::weigh(std::int64_t count, RowSums& rows) {
-  std::copy(rows.tops.begin(), rows.tops.end(), tops_.begin());
-  kernels().weigh_scores({.scores = scores_.data(),
-                          .count = count,
-                          .num_rows = lanes_,
-                          .seen = seen_.data(),
-                          .scale = scale_,
-                          .tops = tops_.data(),
-                          .sums = sums_.data()});
-  for (std::size_t row = 0; row < visible_.size(); ++row) {
-    if (tops_[row] != rows.tops[row]) {
-      const float factor = std::exp(rows.tops[row] - tops_[row]);
-      float* values = rows.values.data() + static_cast<std::int64_t>(row) * value_width_;
-      rows.sums[row] *= static_cast<double>(factor);
-      for (std::int64_t idx = 0; idx < value_width_; ++idx) values[idx] *= factor;
-      rows.tops[row] = tops_[row];
-    }
-    rows.sums[row] += static_cast<double>(sums_[row]);
   }
 }
 

@@ -26,9 +26,44 @@ struct RowSums {
   /// As before the first token.
   void clear();
 
-  std::vector<float> tops = {};    ///< [R]
-  std::vector<double> sums = {};   ///< [R]
-  std::vector<float> values = {};  ///< [R, width]
+  std::int64_t width = 0;
+  std::vector<float> tops = {};      ///< [R]
+  std::vector<double> sums = {};     ///< [R]
+  AlignedVector<float> values = {};  ///< [R, width]
+};
+
+/// Asks for part `step` of `num_steps` of `bytes` from memory.
+void ask_for(std::span<const std::byte> bytes, std::int64_t step, std::int64_t num_steps);
+
+/// Scores of query rows over a block of tokens that become weights of an online softmax: token by token, so that nothing is added up across a register.
+class BlockWeights {
+ public:
+  BlockWeights(std::int64_t max_rows, std::int64_t block, float scale);
+
+  /// \param visible [R]: how many of the first tokens each row sees
+  void set_visible(std::span<const std::int64_t> visible);
+  /// How many of the block's tokens the rows see that see least and most of them.
+  struct Seen {
+    std::int32_t least = 0;
+    std::int32_t most = 0;
+  };
+  Seen look(std::int64_t first_token, std::int64_t count);
+  /// Scores become weights relative to the largest score so far; what was summed before is brought to it.
+  void weigh(std::int64_t count, RowSums& rows);
+
+  std::int64_t num_rows() const { return static_cast<std::int64_t>(visible_.size()); }
+  std::int64_t lanes() const { return lanes_; }  ///< rows, rounded up to 16
+  std::int32_t seen(std::int64_t row) const { return seen_[static_cast<std::size_t>(row)]; }
+  float* scores() { return scores_.data(); }  ///< [block, lanes]
+
+ private:
+  float scale_;
+  std::int64_t lanes_ = 0;
+  std::vector<std::int64_t> visible_;
+  std::vector<std::int32_t> seen_;  ///< [lanes]: tokens of the block
+  std::vector<float> tops_;         ///< [lanes]
+  std::vector<float> sums_;         ///< [lanes]
+  AlignedBuffer<float> scores_;
 };
 
 /// Query rows that pass over blocks of tokens; each result depends on its own row and on where the blocks begin, not on the other rows.
@@ -42,6 +77,7 @@ class FlashRows {
 
   /// \param queries [R, stride], key_width values of each are used; \param visible [R]: how many of the first tokens each row sees
   void set_queries(const float* queries, std::int64_t stride, std::span<const std::int64_t> visible);
+  RowSums make_sums(std::int64_t num_rows) const { return {num_rows, value_width_}; }
   void add(const KeyBlock& block, RowSums& rows);
 
  private:
@@ -49,18 +85,11 @@ class FlashRows {
   static constexpr std::int64_t kChunk = 64;
 
   void multiply_keys(const KeyBlock& block);
-  void weigh(std::int64_t count, RowSums& rows);
 
   std::int64_t key_width_;
   std::int64_t value_width_;
-  float scale_;
-  std::int64_t lanes_ = 0;  ///< rows, rounded up to 16
-  std::vector<std::int64_t> visible_;
-  std::vector<std::int32_t> seen_;  ///< [lanes]: tokens of the block
-  std::vector<float> tops_;         ///< [lanes]
-  std::vector<float> sums_;         ///< [lanes]
-  AlignedBuffer<float> queries_;    ///< [key_width, lanes]
-  AlignedBuffer<float> scores_;     ///< [kBlock, lanes]
+  BlockWeights weights_;
+  AlignedBuffer<float> queries_;  ///< [key_width, lanes]
 };
 
 }  // namespace meshseek::cpu

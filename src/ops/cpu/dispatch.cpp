@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "base/amx_permission.hpp"
 #include "base/error.hpp"
 #include "ops/cpu/amx/amx.hpp"
 #include "ops/cpu/gemv_tables.hpp"
@@ -14,14 +15,15 @@ namespace {
 
 constexpr int kMaxTables = 6;
 
-const Kernels& amx_table() {
-  static const Kernels table = amx::extend(avx512::kTable);  // not the table with VNNI: tiles multiply signed with signed bytes
+/// The loops of `base`, and tiles.
+const Kernels& amx_table(const Kernels& base) {
+  static const Kernels table = [&] {
+    Kernels with_tiles = base;
+    with_tiles.isa = "amx";
+    with_tiles.tiles = &amx::tile_kernels();
+    return with_tiles;
+  }();
   return table;
-}
-
-bool wants_amx() {
-  const char* forced = std::getenv("MESHSEEK_FORCE_ISA");
-  return amx::is_default() || (forced != nullptr && std::string_view(forced) == "amx");
 }
 
 /// Fills `tables` (at least kMaxTables) with those that this machine can run, worst first; returns their number.
@@ -36,9 +38,11 @@ int find_all(const Kernels** tables) {
                           __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0;
   if (!has_avx512) return count;
   tables[count++] = &avx512::kTable;
-  if (__builtin_cpu_supports("avx512vnni") == 0) return count;
-  tables[count++] = &avx512_vnni::kTable;
-  if (wants_amx() && amx::is_available()) tables[count++] = &amx_table();
+  if (__builtin_cpu_supports("avx512vnni") != 0) tables[count++] = &avx512_vnni::kTable;
+  if (amx_is_permitted()) {
+    tables[count] = &amx_table(*tables[count - 1]);
+    ++count;
+  }
   return count;
 }
 

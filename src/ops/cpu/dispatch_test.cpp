@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <string>
 
+#include "base/amx_permission.hpp"
 #include "base/error.hpp"
-#include "ops/cpu/amx/amx.hpp"
 #include "ops/cpu/kernels.hpp"
 
 namespace meshseek::cpu {
@@ -48,7 +48,7 @@ TEST_F(DispatchDeathTest, RefusesUnknownNamesInsteadOfRunningSomethingElse) {
 }
 
 TEST_F(DispatchDeathTest, RefusesAmxInWordsWhereTheMachineLacksIt) {
-  const bool has = amx::is_available();
+  const bool has = amx_is_permitted();
   EXPECT_EXIT(choose_and_exit("amx"), ::testing::ExitedWithCode(has ? 0 : 3),
               has ? "chose amx" : "\\[MESHSEEK_FORCE_ISA\\] \"amx\" is unknown or not supported by this machine");
 }
@@ -58,7 +58,7 @@ TEST_F(DispatchDeathTest, TakesTheWidestInstructionSetWhenNothingIsForced) {
   for (const char* isa : {"avx2", "avx512"}) {
     if (find_kernels(isa) != nullptr) widest = isa;
   }
-  if (amx::is_default()) widest = "amx";
+  if (amx_is_permitted()) widest = "amx";
   EXPECT_EXIT(choose_and_exit(nullptr), ::testing::ExitedWithCode(0), std::string("chose ") + widest + "\n");
 }
 

@@ -2,6 +2,8 @@
 #pragma once
 #include <cstdint>
 
+#include "ops/cpu/tile_kernels.hpp"
+
 namespace meshseek::cpu {
 
 /// Values that share one scale along k, and the rows that the int8 loop computes at once.
@@ -32,21 +34,6 @@ struct Int8Block {
   std::int64_t num_row_groups = 0;  ///< groups of 16 output rows
   std::int64_t num_blocks = 0;      ///< k / 16
   float* out = nullptr;             ///< [num_x, out_stride], 16 * num_row_groups values each
-  std::int64_t out_stride = 0;
-};
-
-/// From so many rows of x on a matrix is multiplied by dot_block_bf16 where the table has it.
-inline constexpr std::int64_t kFewestBf16Rows = 16;
-
-/// out[t * out_stride + 16 * g + r] = sum over i < k of x[t * x_stride + i] * (value i of output r of group g), all values bf16.
-struct Bf16Block {
-  const std::uint16_t* x = nullptr;  ///< [num_x, x_stride]
-  std::int64_t x_stride = 0;
-  std::int64_t num_x = 0;
-  const std::uint16_t* w = nullptr;  ///< [num_groups][k / 2][16 outputs][2 values of k], as pack_bf16 writes it
-  std::int64_t num_groups = 0;
-  std::int64_t k = 0;    ///< a multiple of 32 (pad with zeros)
-  float* out = nullptr;  ///< [num_x, out_stride], 16 * num_groups values each
   std::int64_t out_stride = 0;
 };
 
@@ -139,14 +126,8 @@ struct Kernels {
   /// Magnitudes plus int8_offset, and scales, as WeightMatrix::decode_magnitudes() says.
   void (*pack_b8)(const TileFaces& faces) = nullptr;
   void (*pack_b4)(const TileFaces& faces) = nullptr;
-  /// Null, or: the rows w of a block (its x and out are not used) as Bf16Block::w wants them, with zeros for the outputs that the last
-  /// group lacks. The values are bf16 already; k is a multiple of 32.
-  void (*pack_bf16)(const DotBlock& block, std::uint16_t* out) = nullptr;
-  /// Null, or: products of bf16 values, exact in float32, added up in float32 in an order that depends on k alone but is another one
-  /// than that of dot_block. A product passes at most 16 + k / 32 roundings: the result is within (16 + k / 32) * 2^-24 * sum |x||w| of
-  /// the exact sum, and thus within k * 2^-24 * sum |x||w|. Values below 2^-126 count as zero, x and w as well as sums: that adds up to
-  /// 2^-126 * (k + sum |x| + sum |w|).
-  void (*dot_block_bf16)(const Bf16Block& block) = nullptr;
+  /// Products of many rows on tiles of a matrix unit; null where there is none.
+  const TileKernels* tiles = nullptr;
 };
 
 /// The table of the best instruction set of this machine, or of MESHSEEK_FORCE_ISA=scalar|avx2|avx512|amx. Chosen once.

@@ -19,6 +19,7 @@ struct LatentProblem {
   std::int64_t stride = 0;                     ///< a multiple of 16
   std::span<const std::int64_t> visible = {};  ///< [R]: how many of the first tokens each row sees, at least 1
   float scale = 1.0F;
+  bool on_tiles = false;  ///< cpu/tile_attention.hpp
 
   std::int64_t num_rows() const { return static_cast<std::int64_t>(visible.size()); }
 };

@@ -29,13 +29,6 @@ struct Task {
   Range cols = {};  ///< outputs
 };
 
-/// Whether a matrix that meets `num_rows` rows of x in all is multiplied as bf16. How they are cut into tasks matters neither here nor
-/// for the result.
-bool uses_bf16(const MatmulProblem& problem, std::int64_t num_rows) {
-  return problem.transpose_b && problem.fidelity == MathFidelity::HiFi2 && std::min(num_rows, problem.x->num_rows()) >= kFewestBf16Rows &&
-         kernels().dot_block_bf16 != nullptr;
-}
-
 /// A slab of weights, decoded in the form that a fidelity multiplies: `outputs` x `k` values.
 class Slab {
  public:
@@ -49,14 +42,11 @@ class Slab {
       const std::int64_t num_lines = problem.transpose_b ? plan.col_block : k;
       values_ = AlignedBuffer<float>(static_cast<std::size_t>(size + num_lines * kLinePadding));
     }
-    if (uses_bf16(problem, kFewestBf16Rows)) halves_ = AlignedBuffer<std::uint16_t>(static_cast<std::size_t>(size));
   }
 
-  /// \param num_rows of x that the matrix meets in all
-  void decode(std::int64_t matrix_idx, Range outputs, Range k, std::int64_t num_rows) {
+  void decode(std::int64_t matrix_idx, Range outputs, Range k) {
     outputs_ = outputs;
     k_ = k;
-    is_packed_ = uses_bf16(*problem_, num_rows);
     const WeightMatrix& weight = *problem_->weight;
     const WeightMatrix::Columns k_columns = {k.begin, k.size()};
     if (uses_magnitudes()) {
@@ -64,9 +54,6 @@ class Slab {
     } else if (problem_->transpose_b) {
       weight.decode_rows(matrix_idx, outputs.begin, outputs.size(), k_columns, problem_->fidelity == MathFidelity::HiFi2, values_.data(),
                          stride());
-      const std::int64_t padded_k = round_up(k.size(), kTileSize);
-      if (is_packed_)
-        kernels().pack_bf16({.w = values_.data(), .w_stride = stride(), .num_w = outputs.size(), .k = padded_k}, halves_.data());
     } else {
       weight.decode_rows(matrix_idx, k.begin, k.size(), {outputs.begin, outputs.size()}, problem_->fidelity != MathFidelity::HiFi4,
                          values_.data(), stride());
@@ -76,7 +63,6 @@ class Slab {
   /// Activation rows first, first + step, ...: `num_x` of them. \param out [num_x, out_stride], the padded outputs of the slab
   void multiply(std::int64_t first, std::int64_t step, std::int64_t num_x, float* out, std::int64_t out_stride) const {
     if (uses_magnitudes()) return multiply_int8(first, step, num_x, out, out_stride);
-    if (is_packed_) return multiply_bf16(first, step, num_x, out, out_stride);
     const Activations& x = *problem_->x;
     if (problem_->transpose_b) {
       kernels().dot_block({.x = x.floats(first) + k_.begin,
@@ -123,24 +109,10 @@ class Slab {
                               .out_stride = out_stride});
   }
 
-  void multiply_bf16(std::int64_t first, std::int64_t step, std::int64_t num_x, float* out, std::int64_t out_stride) const {
-    const Activations& x = *problem_->x;
-    kernels().dot_block_bf16({.x = x.halves(first) + k_.begin,
-                              .x_stride = step * x.padded_cols(),
-                              .num_x = num_x,
-                              .w = halves_.data(),
-                              .num_groups = ceil_div(outputs_.size(), std::int64_t{16}),
-                              .k = round_up(k_.size(), kTileSize),
-                              .out = out,
-                              .out_stride = out_stride});
-  }
-
   const MatmulProblem* problem_;
   Range outputs_ = {};
   Range k_ = {};
   AlignedBuffer<float> values_;
-  AlignedBuffer<std::uint16_t> halves_;  ///< the values packed for dot_block_bf16
-  bool is_packed_ = false;
   AlignedBuffer<std::uint8_t> magnitudes_;
   AlignedBuffer<float> scales_;
 };
@@ -173,26 +145,55 @@ class Core {
   }
 
  private:
-  std::int64_t rows_of(const Task& task) const { return problem_.groups[static_cast<std::size_t>(task.matrix_idx)].count; }
-
   void run_columns(const Task& task, Range outputs) {
+    if (problem_.panels != nullptr && problem_.panels->serves(task.matrix_idx)) return run_tiles(task, outputs);
     const std::int64_t num_inputs = problem_.num_inputs();
     const std::int64_t stride = plan_.col_block;
     sums_.assign(static_cast<std::size_t>(task.rows.size() * stride), 0.0F);
-    if (stream(task, outputs)) return finish(task, outputs);
+    if (stream(task, outputs)) return finish(task, task.rows, outputs);
     if (!slab_) slab_.emplace(problem_, plan_);
     for (std::int64_t k = 0; k < num_inputs; k += plan_.k_block) {
-      slab_->decode(task.matrix_idx, outputs, {k, std::min(k + plan_.k_block, num_inputs)}, rows_of(task));
+      slab_->decode(task.matrix_idx, outputs, {k, std::min(k + plan_.k_block, num_inputs)});
       for (std::int64_t row = task.rows.begin; row < task.rows.end; row += plan_.row_block) {
         multiply(task, {row, std::min(row + plan_.row_block, task.rows.end)}, k == 0);
       }
     }
-    finish(task, outputs);
+    finish(task, task.rows, outputs);
+  }
+
+  /// All panels of the rows, one after the other: the slab and the sums of one panel stay in the second-level cache. Where K has several blocks, the sums of
+  /// all panels wait for the next one.
+  void run_tiles(const Task& task, Range outputs) {
+    const std::int64_t num_inputs = problem_.num_inputs();
+    const std::int64_t k_block = round_up(plan_.k_block, kTileChunk);
+    const bool one_block = num_inputs <= k_block;
+    const std::int64_t panel_size = kPanelRows * round_up(outputs.size(), kPanelRows);
+    if (!tile_slab_)
+      tile_slab_.emplace(*problem_.weight, problem_.panels->is_int8(), round_up(plan_.col_block, kPanelRows),
+                         std::min(k_block, round_up(num_inputs, kTileChunk)));
+    tile_sums_.resize(static_cast<std::size_t>(one_block ? panel_size : panel_size * ceil_div(task.rows.size(), kPanelRows)));
+    for (std::int64_t k = 0; k < num_inputs; k += k_block) {
+      tile_slab_->decode(task.matrix_idx, outputs.begin, outputs.size(), {k, std::min(k_block, num_inputs - k)});
+      float* sums = tile_sums_.data();
+      for (std::int64_t row = task.rows.begin; row < task.rows.end; row += kPanelRows, sums += one_block ? 0 : panel_size) {
+        TileProduct product = {.sums = sums, .adds = k > 0};
+        tile_slab_->put(product);
+        problem_.panels->put(product, task.matrix_idx, row, k);
+        (problem_.panels->is_int8() ? kernels().tiles->multiply_int8 : kernels().tiles->multiply_bf16)(product);
+        if (k + k_block >= num_inputs) finish_panel(task, {row, std::min(row + kPanelRows, task.rows.end)}, outputs, product);
+      }
+    }
+  }
+
+  void finish_panel(const Task& task, Range rows, Range outputs, const TileProduct& product) {
+    sums_.resize(static_cast<std::size_t>(kPanelRows * plan_.col_block));
+    kernels().tiles->transpose_sums(product.sums, product.num_x_tiles, round_up(outputs.size(), kTileRows), sums_.data(), plan_.col_block);
+    finish(task, rows, outputs);
   }
 
   /// Few rows: the tiles are read where they lie, with the same sums as a slab gives. False when they must be decoded; the sums are then worth nothing.
   bool stream(const Task& task, Range outputs) {
-    if (stream_ == nullptr || task.rows.size() > kMostStreamedRows || uses_bf16(problem_, rows_of(task))) return false;
+    if (stream_ == nullptr || task.rows.size() > kMostStreamedRows) return false;
     if (!problem_.transpose_b) return plan_.k_block >= problem_.num_inputs() && stream_rows(task, outputs);
     for (std::int64_t output = outputs.begin; output < outputs.end; output += kTileSize) {
       for (std::int64_t k = 0; k < problem_.num_inputs(); k += plan_.k_block) {
@@ -268,10 +269,11 @@ class Core {
     for (std::int64_t idx = 0; idx < rows.size() * plan_.col_block; ++idx) sums[idx] += products_[static_cast<std::size_t>(idx)];
   }
 
-  void finish(const Task& task, Range outputs) {
+  /// \param rows whose sums begin at sums_
+  void finish(const Task& task, Range rows, Range outputs) {
     const RowGroup& group = problem_.groups[static_cast<std::size_t>(task.matrix_idx)];
-    for (std::int64_t row = task.rows.begin; row < task.rows.end; ++row) {
-      float* line = sums_.data() + (row - task.rows.begin) * plan_.col_block;
+    for (std::int64_t row = rows.begin; row < rows.end; ++row) {
+      float* line = sums_.data() + (row - rows.begin) * plan_.col_block;
       for (std::int64_t idx = 0; idx < outputs.size() && !problem_.bias.empty(); ++idx)
         line[idx] += problem_.bias[static_cast<std::size_t>(outputs.begin + idx)];
       if (plan_.activation) apply_unary(*plan_.activation, std::span(line, static_cast<std::size_t>(outputs.size())));
@@ -283,9 +285,11 @@ class Core {
   const MatmulPlan& plan_;
   const RowWriter& writer_;
   StreamKernel stream_;
-  std::optional<Slab> slab_ = {};  ///< made when weights must be decoded
-  std::vector<float> sums_;        ///< [rows of the task, col_block]
-  std::vector<float> products_;    ///< [row_block, col_block]: of a further block of K
+  std::optional<Slab> slab_ = {};           ///< made when weights must be decoded
+  std::optional<TileSlab> tile_slab_ = {};  ///< the same for products on tiles
+  AlignedVector<float> sums_;               ///< [rows of the task, col_block]
+  std::vector<float> products_;             ///< [row_block, col_block]: of a further block of K
+  AlignedVector<float> tile_sums_;          ///< [panels, outputs, kPanelRows]
 };
 
 /// One matrix: each core has its rectangle of the result.

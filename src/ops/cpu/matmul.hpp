@@ -4,23 +4,15 @@
 #include <span>
 
 #include "ops/cpu/activations.hpp"
+#include "ops/cpu/tile_panels.hpp"
 #include "ops/cpu/weight_block.hpp"
 #include "ops/matmul_plan.hpp"
 
 namespace meshseek::cpu {
 
-/// Which activation rows meet one matrix of the stack, and where the results go: row i of the group is activation row first_x + i * step_x and
-/// output row first_y + i * step_y.
-struct RowGroup {
-  std::int64_t count = 0;
-  std::int64_t first_x = 0;
-  std::int64_t step_x = 1;
-  std::int64_t first_y = 0;
-  std::int64_t step_y = 1;
-};
-
 struct MatmulProblem {
-  const Activations* x = nullptr;
+  const Activations* x = nullptr;      ///< null when all rows are in `panels`
+  const TilePanels* panels = nullptr;  ///< of the matrices that are multiplied on tiles; null: none
   const WeightMatrix* weight = nullptr;
   std::span<const RowGroup> groups = {};  ///< one per matrix of the stack
   std::span<const float> bias = {};       ///< empty or one per output

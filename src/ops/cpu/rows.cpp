@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cstring>
+
 #include "base/error.hpp"
 #include "ops/cpu/kernels.hpp"
 
@@ -41,6 +43,13 @@ void RowReader::read_at(std::int64_t row, std::int64_t col, float* out, std::int
     return;
   }
   kernels().widen_bf16(&halves_[row * cols_ + col].bits, count, out);
+}
+
+void RowReader::read_bf16(std::int64_t row, std::int64_t col, std::uint16_t* out, std::int64_t count) const {
+  if (halves_ != nullptr)
+    std::memcpy(out, halves_ + row * cols_ + col, static_cast<std::size_t>(count) * sizeof(bf16));
+  else
+    kernels().narrow_bf16(floats_ + row * cols_ + col, count, out);
 }
 
 std::span<const std::byte> RowReader::stored(std::int64_t row, std::int64_t count) const {

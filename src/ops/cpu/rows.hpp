@@ -9,6 +9,16 @@
 
 namespace meshseek::cpu {
 
+/// Which activation rows meet one matrix of a stack, and where the results go: row i of the group is activation row first_x + i * step_x and
+/// output row first_y + i * step_y.
+struct RowGroup {
+  std::int64_t count = 0;
+  std::int64_t first_x = 0;
+  std::int64_t step_x = 1;
+  std::int64_t first_y = 0;
+  std::int64_t step_y = 1;
+};
+
 /// Reads a row-major float32 or bfloat16 tensor as rows of `cols` values.
 class RowReader {
  public:
@@ -18,7 +28,10 @@ class RowReader {
   void read(std::int64_t row, float* out) const { read_at(row, 0, out, cols_); }
   /// Copies `count` values of row `row` from column `col` on.
   void read_at(std::int64_t row, std::int64_t col, float* out, std::int64_t count) const;
+  /// The same as bf16, rounded to nearest even.
+  void read_bf16(std::int64_t row, std::int64_t col, std::uint16_t* out, std::int64_t count) const;
   std::int64_t num_rows() const { return num_rows_; }
+  bool is_bf16() const { return halves_ != nullptr; }
   /// Where `count` rows from `row` on are stored.
   std::span<const std::byte> stored(std::int64_t row, std::int64_t count) const;
 

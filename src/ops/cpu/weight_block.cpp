@@ -6,7 +6,9 @@
 #include <cstring>
 
 #include "base/error.hpp"
+#include "ops/cpu/aligned_buffer.hpp"
 #include "ops/cpu/kernels.hpp"
+#include "ops/cpu/tile_kernels.hpp"
 #include "tensor/block_float.hpp"
 #include "tensor/tile_layout.hpp"
 
@@ -44,6 +46,16 @@ struct MagnitudeGroup {
     }
   }
 };
+
+/// The values from `count` on in the last step of a pair of tiles: the file's padding need not be zero.
+void clear_beyond(std::uint8_t* pair, std::int64_t count, std::int64_t step_values) {
+  if (count % step_values == 0) return;
+  const std::int64_t value_bytes = 64 / step_values;
+  std::uint8_t* step = pair + count / step_values * 2 * kTileBytes;
+  for (std::int64_t row = 0; row < kPanelRows; ++row)
+    std::memset(step + row * 64 + count % step_values * value_bytes, 0,
+                static_cast<std::size_t>((step_values - count % step_values) * value_bytes));
+}
 
 }  // namespace
 
@@ -127,6 +139,45 @@ void WeightMatrix::decode_magnitudes(std::int64_t matrix_idx, std::int64_t row, 
     // The file's padding need not be zero.
     for (std::int64_t line = count - idx; line < kInt8Group; ++line) group.clear_row(line);
     for (std::int64_t col = columns.count; col < columns.padded(); ++col) group.clear_column(col);
+  }
+}
+
+void WeightMatrix::decode_bf16_tiles(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns, void* out) const {
+  const TileKernels& tile_kernels = *kernels().tiles;
+  auto* pair = static_cast<std::uint8_t*>(out);
+  for (std::int64_t idx = 0; idx < count; idx += kPanelRows, pair += columns.padded() / kBf16Step * 2 * kTileBytes) {
+    if (!is_block_float(dtype_)) {
+      narrow_tiles(matrix_idx, row + idx, std::min(kPanelRows, count - idx), columns, pair);
+      continue;
+    }
+    const auto decode = dtype_ == DataType::bfloat8_b ? tile_kernels.bf16_of_b8 : tile_kernels.bf16_of_b4;
+    decode({.tiles = tiles(matrix_idx, row + idx, columns), .num_blocks = ceil_div(columns.count, kFaceSize), .out = pair});
+    clear_beyond(pair, columns.count, kBf16Step);
+  }
+}
+
+/// One pair of tiles of a matrix that is not stored as block floats. \param count at most kPanelRows
+void WeightMatrix::narrow_tiles(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns, std::uint8_t* pair) const {
+  AlignedBuffer<float> line(static_cast<std::size_t>(columns.padded()));
+  for (std::int64_t idx = 0; idx < count; ++idx) {
+    decode_rows(matrix_idx, row + idx, 1, columns, false, line.data());
+    for (std::int64_t col = 0; col < columns.padded(); col += kBf16Step) {
+      std::uint8_t* tile_row = pair + col / kBf16Step * 2 * kTileBytes + idx * 64;
+      kernels().narrow_bf16(line.data() + col, kBf16Step, reinterpret_cast<std::uint16_t*>(tile_row));
+    }
+  }
+}
+
+void WeightMatrix::decode_int8_tiles(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns, void* out,
+                                     float* scales) const {
+  const auto decode = dtype_ == DataType::bfloat8_b ? kernels().tiles->int8_of_b8 : kernels().tiles->int8_of_b4;
+  auto* pair = static_cast<std::uint8_t*>(out);
+  for (std::int64_t idx = 0; idx < count; idx += kPanelRows) {
+    decode(
+        {.tiles = tiles(matrix_idx, row + idx, columns), .num_blocks = ceil_div(columns.count, kFaceSize), .out = pair, .scales = scales});
+    clear_beyond(pair, columns.count, kInt8Step);
+    pair += ceil_div(columns.count, kInt8Step) * 2 * kTileBytes;
+    scales += ceil_div(columns.count, kTileChunk) * kPanelRows;
   }
 }
 

@@ -41,11 +41,17 @@ class WeightMatrix {
   /// block that holds Inf or NaN has scale NaN.
   void decode_magnitudes(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns, std::uint8_t* magnitudes,
                          float* scales) const;
+  /// All types: outputs row.. (a multiple of 32), `count` of them, as left operands of products on tiles (StoredTiles::out, one pair after the other), zeros
+  /// beyond the columns; what stands for outputs beyond `count` may be anything.
+  void decode_bf16_tiles(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns, void* out) const;
+  /// Block-float only. \param scales [pairs][chunks][32]; columns.begin is a multiple of kTileChunk
+  void decode_int8_tiles(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns, void* out, float* scales) const;
 
  private:
   void decode_row(std::int64_t matrix_idx, std::int64_t row, Columns columns, float* out) const;
   void decode_tiles(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns, float* out,
                     std::int64_t out_stride) const;
+  void narrow_tiles(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns, std::uint8_t* pair) const;
   const std::uint8_t* tiles(std::int64_t matrix_idx, std::int64_t row, Columns columns) const;
 
   const std::byte* bytes_;

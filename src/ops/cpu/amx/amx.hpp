@@ -1,8 +1,8 @@
-/// Intel AMX: the products that tiles compute, and whether this process may use tiles.
+/// Intel AMX: tiles, and the products that they compute. Only for processes that amx_is_permitted().
 #pragma once
 #include <cstdint>
 
-#include "ops/cpu/kernels.hpp"
+#include "ops/cpu/tile_kernels.hpp"
 
 namespace meshseek::cpu::amx {
 
@@ -16,15 +16,6 @@ struct alignas(64) TileConfig {
 };
 static_assert(sizeof(TileConfig) == 64);
 
-/// Whether the processor has AMX (tiles, int8, bf16), the system saves its state and has given this process permission to use it.
-/// Asks once; the permission holds for all threads of the process from then on. Only when this is true may a function of extend()
-/// be called.
-bool is_available();
-
-/// Whether they are chosen, and offered to tests, without being asked for by MESHSEEK_FORCE_ISA=amx.
-bool is_default();
-
-/// `base`, which must have int8_offset 0, with the products of AMX in place of its own and with those that `base` lacks.
-Kernels extend(Kernels base);
+const TileKernels& tile_kernels();
 
 }  // namespace meshseek::cpu::amx

@@ -1,11 +1,10 @@
-// Compiled for any x86-64: it runs before anything is known about the processor.
+#include "base/amx_permission.hpp"
+
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "ops/cpu/amx/amx.hpp"
-
-namespace meshseek::cpu::amx {
+namespace meshseek {
 
 namespace {
 
@@ -18,7 +17,9 @@ constexpr long kTileData = 18;
 bool has_instructions() {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0 || (ecx & kOsXsave) == 0) return false;
-  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (edx & kFeatures) == kFeatures;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0 || (edx & kFeatures) != kFeatures) return false;
+  return __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vl") != 0 &&
+         __builtin_cpu_supports("avx512dq") != 0 && __builtin_cpu_supports("avx512vnni") != 0;
 }
 
 bool is_state_saved() {
@@ -32,11 +33,9 @@ bool is_permitted() { return syscall(SYS_arch_prctl, kRequestPermission, kTileDa
 
 }  // namespace
 
-bool is_available() {
-  static const bool available = has_instructions() && is_state_saved() && is_permitted();
-  return available;
+bool amx_is_permitted() {
+  static const bool permitted = has_instructions() && is_state_saved() && is_permitted();
+  return permitted;
 }
 
-bool is_default() { return false; }  // until the tests of the tiles have run on a machine that has them
-
-}  // namespace meshseek::cpu::amx
+}  // namespace meshseek

@@ -1,0 +1,492 @@
+// Tiles: emulated instructions everywhere, the real ones where the machine has AMX; decoding and packing as compiled for AVX-512 where it has that.
+#include <gtest/gtest.h>
+#include <immintrin.h>
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <stdexcept>
+#include <vector>
+
+#include "base/amx_permission.hpp"
+#include "ops/cpu/amx/amx.hpp"
+#include "tensor/block_float.hpp"
+
+namespace meshseek::cpu::amx {
+namespace {
+
+// Each needs those before it.
+// clang-format off
+#include "ops/cpu/amx/vector_types.inc"
+#include "ops/cpu/amx/emulated_tiles.inc"
+#include "ops/cpu/block_codes.inc"
+#include "ops/cpu/amx/vectors.inc"
+#include "ops/cpu/amx/stored_tiles.inc"
+#include "ops/cpu/amx/products.inc"
+#include "ops/cpu/amx/attention.inc"
+// clang-format on
+
+constexpr double kEpsilon = 0x1p-24;
+
+bool has_avx512() {
+  return __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vl") != 0 &&
+         __builtin_cpu_supports("avx512dq") != 0 && __builtin_cpu_supports("avx512vnni") != 0;
+}
+
+/// Tables whose functions without products can run here.
+std::vector<const TileKernels*> decoders() {
+  std::vector<const TileKernels*> tables = {&kTileKernels};
+  if (has_avx512()) tables.push_back(&tile_kernels());
+  return tables;
+}
+
+/// Tables all of whose functions can run here.
+std::vector<const TileKernels*> multipliers() {
+  std::vector<const TileKernels*> tables = {&kTileKernels};
+  if (amx_is_permitted()) tables.push_back(&tile_kernels());
+  return tables;
+}
+
+void set_shape(TileConfig& config, int tile, int rows, int row_bytes) {
+  config.rows[tile] = static_cast<std::uint8_t>(rows);
+  config.row_bytes[tile] = static_cast<std::uint16_t>(row_bytes);
+}
+
+/// The tiles of a shape while it lives.
+class ShapedTiles {
+ public:
+  explicit ShapedTiles(const TileConfig& config) { load_config(config); }
+  ~ShapedTiles() { release(); }
+};
+
+// ---------------------------------------------------------------- what the instructions do
+
+TEST(EmulatedTiles, RefusesWhatTheProcessorRefuses) {
+  EXPECT_THROW(zero_tile<0>(), std::logic_error) << "not configured";
+  TileConfig config;
+  set_shape(config, 0, 17, 64);
+  EXPECT_THROW(load_config(config), std::logic_error);
+  set_shape(config, 0, 16, 64);
+  set_shape(config, 4, 16, 16);
+  set_shape(config, 6, 8, 64);
+  {
+    const ShapedTiles session(config);
+    EXPECT_THROW(zero_tile<1>(), std::logic_error) << "a tile of no rows";
+    EXPECT_THROW((add_int8_products<0, 4, 6>()), std::logic_error) << "16 bytes meet 8 lines";
+    zero_tile<0>();
+  }
+  EXPECT_THROW(zero_tile<0>(), std::logic_error) << "released";
+}
+
+/// One product of 1 row of 4 bytes with 1 line of 1 output.
+std::uint32_t product_of(bool bf16, std::uint32_t c, std::uint32_t a, std::uint32_t b) {
+  TileConfig config;
+  for (const int tile : {0, 4, 6}) set_shape(config, tile, 1, 4);
+  const ShapedTiles session(config);
+  load_tile<0>(&c, 64);
+  load_tile<4>(&a, 64);
+  load_tile<6>(&b, 64);
+  if (bf16)
+    add_bf16_products<0, 4, 6>();
+  else
+    add_int8_products<0, 4, 6>();
+  store_tile<0>(&c, 64);
+  return c;
+}
+
+TEST(EmulatedTiles, Int8ProductsAreSigned) {
+  EXPECT_EQ(product_of(false, 5, 0x017F80FF, 0x02818003), static_cast<std::uint32_t>(5 + 1 * 2 + 127 * -127 + -128 * -128 + -1 * 3));
+}
+
+TEST(EmulatedTiles, Bf16ProductsFlushDenormalsAndRoundToEven) {
+  const auto bits = [](float value) { return std::bit_cast<std::uint32_t>(value); };
+  const auto pair = [](float low, float high) { return std::uint32_t{to_bf16(low).bits} | std::uint32_t{to_bf16(high).bits} << 16; };
+  EXPECT_EQ(product_of(true, bits(1.0F), pair(2.0F, 3.0F), pair(5.0F, -7.0F)), bits(1.0F + 10.0F - 21.0F));
+  EXPECT_EQ(product_of(true, 0, pair(0x1p-130F, 0.0F), pair(0x1p100F, 0.0F)), bits(0.0F)) << "a denormal operand";
+  EXPECT_EQ(product_of(true, 0, pair(0x1p-100F, 0.0F), pair(-0x1p-30F, 0.0F)), bits(0.0F)) << "a denormal product";
+  EXPECT_EQ(product_of(true, 1, pair(0.0F, 0.0F), pair(0.0F, 0.0F)), bits(0.0F)) << "a denormal sum";
+  EXPECT_EQ(product_of(true, bits(1.0F), pair(0x1p-24F, 0.0F), pair(1.0F, 0.0F)), bits(1.0F)) << "a tie";
+  EXPECT_EQ(product_of(true, bits(1.0F), pair(0x1p-24F, 0x1p-24F), pair(1.0F, 1.0F)), bits(1.0F + 0x1p-23F)) << "products are added first";
+  EXPECT_TRUE(std::isnan(std::bit_cast<float>(product_of(true, 0, pair(INFINITY, INFINITY), pair(1.0F, -1.0F)))));
+}
+
+// ---------------------------------------------------------------- stored tiles
+
+/// Rows of tiles with any codes. \param exponents_from, exponents_to of all blocks, inclusive
+std::vector<std::uint8_t> random_tiles(std::int64_t num_tiles, DataType dtype, unsigned exponents_from, unsigned exponents_to,
+                                       unsigned seed) {
+  std::mt19937 generator(seed);
+  std::vector<std::uint8_t> tiles(static_cast<std::size_t>(num_tiles * tile_bytes(dtype)));
+  for (std::size_t idx = 0; idx < tiles.size(); ++idx) {
+    const bool is_exponent = static_cast<std::int64_t>(idx) % tile_bytes(dtype) < kExponentBytesPerTile;
+    tiles[idx] = static_cast<std::uint8_t>(is_exponent ? exponents_from + generator() % (exponents_to - exponents_from + 1) : generator());
+  }
+  return tiles;
+}
+
+/// Values of a row of 32 outputs: [32][32 * num_tiles].
+std::vector<float> decoded(const std::vector<std::uint8_t>& tiles, DataType dtype) {
+  const std::int64_t num_tiles = static_cast<std::int64_t>(tiles.size()) / tile_bytes(dtype);
+  std::vector<float> values(static_cast<std::size_t>(1024 * num_tiles));
+  for (std::int64_t tile = 0; tile < num_tiles; ++tile) {
+    const auto* bytes = reinterpret_cast<const std::byte*>(tiles.data()) + tile * tile_bytes(dtype);
+    for (std::int64_t row = 0; row < 32; ++row) decode_tile_row(bytes, dtype, row, values.data() + row * num_tiles * 32 + tile * 32);
+  }
+  return values;
+}
+
+TEST(AmxStoredTiles, Bf16TilesAreTheDecodedValuesBitForBit) {
+  constexpr std::int64_t kTiles = 40;
+  for (const TileKernels* table : decoders()) {
+    for (const DataType dtype : {DataType::bfloat8_b, DataType::bfloat4_b}) {
+      const std::vector<std::uint8_t> tiles = random_tiles(kTiles, dtype, 0, 255, 1);
+      const std::vector<float> values = decoded(tiles, dtype);
+      std::vector<std::uint16_t> out(kTiles * 1024 + 1, 77);
+      (dtype == DataType::bfloat8_b ? table->bf16_of_b8
+                                    : table->bf16_of_b4)({.tiles = tiles.data(), .num_blocks = 2 * kTiles, .out = out.data()});
+      for (std::int64_t row = 0; row < 32; ++row) {
+        for (std::int64_t k = 0; k < kTiles * 32; ++k) {
+          const std::uint32_t expected = std::bit_cast<std::uint32_t>(values[static_cast<std::size_t>(row * kTiles * 32 + k)]);
+          ASSERT_EQ(out[static_cast<std::size_t>((k / 32 * 32 + row) * 32 + k % 32)], expected >> 16) << row << ", " << k;
+        }
+      }
+      EXPECT_EQ(out.back(), 77);
+    }
+  }
+}
+
+/// What int8_of_* made of some tiles.
+struct Int8Tiles {
+  std::vector<std::int8_t> codes;
+  std::vector<float> scales;
+
+  Int8Tiles(const TileKernels& table, const std::vector<std::uint8_t>& tiles, DataType dtype, std::int64_t num_blocks)
+      : codes(static_cast<std::size_t>((num_blocks + 3) / 4 * 2048) + 1, 77),
+        scales(static_cast<std::size_t>((num_blocks + 31) / 32 * 32) + 1, -7.0F) {
+    (dtype == DataType::bfloat8_b ? table.int8_of_b8 : table.int8_of_b4)(
+        {.tiles = tiles.data(), .num_blocks = num_blocks, .out = codes.data(), .scales = scales.data()});
+    EXPECT_EQ(codes.back(), 77);
+    EXPECT_EQ(scales.back(), -7.0F);
+  }
+  float scale(std::int64_t row, std::int64_t k) const { return scales[static_cast<std::size_t>(k / kTileChunk * 32 + row)]; }
+  std::int8_t code(std::int64_t row, std::int64_t k) const { return codes[static_cast<std::size_t>((k / 64 * 32 + row) * 64 + k % 64)]; }
+};
+
+TEST(AmxStoredTiles, Int8CodesAreTheValuesToHalfAStepOfTheLargestExponent) {
+  for (const TileKernels* table : decoders()) {
+    for (const DataType dtype : {DataType::bfloat8_b, DataType::bfloat4_b}) {
+      for (const std::int64_t num_blocks : {1, 2, 3, 5, 31, 32, 33, 67}) {
+        const std::int64_t num_tiles = (num_blocks + 1) / 2;
+        const std::vector<std::uint8_t> tiles = random_tiles(num_tiles, dtype, 118, 127, static_cast<unsigned>(num_blocks));
+        const std::vector<float> values = decoded(tiles, dtype);
+        const Int8Tiles made(*table, tiles, dtype, num_blocks);
+        for (std::int64_t row = 0; row < 32; ++row) {
+          int top = 0;
+          for (std::int64_t k = 0; k < num_blocks * 16; ++k) {
+            if (k % kTileChunk == 0) top = 0;
+            for (std::int64_t block = k / 16; k % kTileChunk == 0 && block < num_blocks && block < k / 16 + 32; ++block)
+              top = std::max<int>(
+                  top, tiles[static_cast<std::size_t>(block / 2 * tile_bytes(dtype) + (row / 16 * 2 + block % 2) * 16 + row % 16)]);
+            const float scale = made.scale(row, k), value = values[static_cast<std::size_t>(row * num_tiles * 32 + k)];
+            ASSERT_EQ(scale, std::ldexp(1.0F, top - 133));
+            ASSERT_LE(std::abs(static_cast<float>(made.code(row, k)) * scale - value), scale / 2) << row << ", " << k;
+          }
+          for (std::int64_t k = num_tiles * 32; k < (num_blocks + 3) / 4 * 64; ++k) ASSERT_EQ(made.code(row, k), 0) << "beyond the tiles";
+        }
+      }
+    }
+  }
+}
+
+TEST(AmxStoredTiles, BlocksWithoutNumbersMakeTheScaleOfTheirOutputNaN) {
+  for (const TileKernels* table : decoders()) {
+    for (const DataType dtype : {DataType::bfloat8_b, DataType::bfloat4_b}) {
+      std::vector<std::uint8_t> tiles = random_tiles(3, dtype, 100, 110, 3);
+      const auto exponent = static_cast<std::size_t>(tile_bytes(dtype) + 2 * 16 + 5);  // output 21, block 2
+      tiles[exponent] = 255;
+      const std::size_t codes =
+          static_cast<std::size_t>(tile_bytes(dtype) + 64 + (dtype == DataType::bfloat8_b ? 2 * 256 + 5 * 16 : 2 * 128 + 5 * 8));
+      std::fill_n(tiles.begin() + static_cast<std::ptrdiff_t>(codes), dtype == DataType::bfloat8_b ? 16 : 8, std::uint8_t{0x11});
+      EXPECT_EQ(Int8Tiles(*table, tiles, dtype, 6).scale(21, 0), 0x1p122F) << "large numbers are numbers";
+      tiles[codes] = dtype == DataType::bfloat8_b ? 0x40 : 0x41;
+      const Int8Tiles made(*table, tiles, dtype, 6);
+      for (std::int64_t row = 0; row < 32; ++row) EXPECT_EQ(std::isnan(made.scale(row, 0)), row == 21) << row;
+    }
+  }
+}
+
+TEST(AmxStoredTiles, TinyBlocksHaveNormalScales) {
+  for (const TileKernels* table : decoders()) {
+    const Int8Tiles made(*table, random_tiles(2, DataType::bfloat8_b, 0, 6, 4), DataType::bfloat8_b, 4);
+    for (std::int64_t row = 0; row < 32; ++row) EXPECT_EQ(made.scale(row, 0), 0x1p-126F);
+  }
+}
+
+// ---------------------------------------------------------------- rows of x
+
+std::vector<float> random_floats(std::int64_t count, unsigned seed) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(static_cast<std::size_t>(count));
+  for (float& value : values) value = normal(generator);
+  return values;
+}
+
+TEST(AmxRows, CodesAreWithinHalfAStep) {
+  for (const TileKernels* table : decoders()) {
+    for (const std::int64_t count : {16, 64, 512}) {
+      const std::vector<float> values = random_floats(count, 5);
+      std::vector<std::int8_t> codes(static_cast<std::size_t>(count) + 1, 77);
+      const float scale = table->quantise(values.data(), count, codes.data());
+      float largest = 0.0F;
+      for (std::size_t idx = 0; idx < values.size(); ++idx) {
+        largest = std::max(largest, std::abs(values[idx]));
+        EXPECT_LE(std::abs(static_cast<float>(codes[idx]) * scale - values[idx]), scale * 0.50001F);
+      }
+      EXPECT_EQ(scale, largest / 127.0F);
+      EXPECT_EQ(codes.back(), 77);
+    }
+  }
+}
+
+TEST(AmxRows, ZeroTinyAndNonFiniteRowsHaveCodesZero) {
+  for (const TileKernels* table : decoders()) {
+    std::vector<std::int8_t> codes(32, 77);
+    for (const float bad : {0.0F, 1e-45F, INFINITY, -INFINITY, std::numeric_limits<float>::quiet_NaN()}) {
+      std::vector<float> values(32, 0.0F);
+      values[20] = bad;
+      const float scale = table->quantise(values.data(), 32, codes.data());
+      EXPECT_EQ(std::isnan(scale), !std::isfinite(bad));
+      EXPECT_EQ(codes, std::vector<std::int8_t>(32, 0));
+    }
+  }
+}
+
+TEST(AmxRows, PackedRowsHaveFourBytesOfEachRowSideBySide) {
+  for (const TileKernels* table : decoders()) {
+    for (std::int64_t num_rows = 1; num_rows <= kPanelRows; ++num_rows) {
+      constexpr std::int64_t kSteps = 3, kRowBytes = 256;
+      std::vector<std::uint8_t> rows(static_cast<std::size_t>(num_rows * kRowBytes));
+      for (std::size_t idx = 0; idx < rows.size(); ++idx) rows[idx] = static_cast<std::uint8_t>(idx * 37 + idx / 256);
+      const std::int64_t num_tiles = num_rows > 16 ? 2 : 1;
+      std::vector<std::uint8_t> out(static_cast<std::size_t>(kSteps * num_tiles * 1024) + 1, 77);
+      table->pack({.rows = rows.data(), .row_bytes = kRowBytes, .num_rows = num_rows, .num_steps = kSteps, .out = out.data()});
+      for (std::int64_t idx = 0; idx < kSteps * num_tiles * 1024; ++idx) {
+        const std::int64_t row = idx / 1024 % num_tiles * 16 + idx / 4 % 16,
+                           byte = idx / 1024 / num_tiles * 64 + idx % 1024 / 64 * 4 + idx % 4;
+        ASSERT_EQ(out[static_cast<std::size_t>(idx)], row < num_rows ? rows[static_cast<std::size_t>(row * kRowBytes + byte)] : 0) << idx;
+      }
+      EXPECT_EQ(out.back(), 77);
+    }
+  }
+}
+
+TEST(AmxRows, TransposedSumsAreRows) {
+  const std::vector<float> sums = random_floats(48 * kPanelRows, 6);
+  for (const TileKernels* table : decoders()) {
+    for (const std::int64_t num_tiles : {1, 2}) {
+      std::vector<float> rows(32 * 50, -7.0F);
+      table->transpose_sums(sums.data(), num_tiles, 48, rows.data(), 50);
+      for (std::int64_t idx = 0; idx < 32 * 50; ++idx) {
+        const bool is_there = idx / 50 < 16 * num_tiles && idx % 50 < 48;
+        ASSERT_EQ(rows[static_cast<std::size_t>(idx)], is_there ? sums[static_cast<std::size_t>(idx % 50 * kPanelRows + idx / 50)] : -7.0F);
+      }
+    }
+  }
+}
+
+// ---------------------------------------------------------------- products
+
+/// Operands in tiles, made by the emulated table, and what they stand for.
+struct Operands {
+  std::int64_t num_rows = 0, num_pairs = 0, k = 0;
+  std::vector<float> x = {}, w = {};  ///< [num_rows][k], [32 * num_pairs][k]: as they are multiplied
+  std::vector<std::uint8_t> x_tiles = {}, w_tiles = {};
+  std::vector<float> x_scales = {}, w_scales = {};
+
+  std::int64_t num_chunks() const { return (k + kTileChunk - 1) / kTileChunk; }
+  std::int64_t num_x_tiles() const { return num_rows > 16 ? 2 : 1; }
+
+  /// \param steps bytes of a value: 2 for bf16, 1 for int8
+  void place(std::int64_t value_bytes, const std::vector<std::uint8_t>& x_bytes, const std::vector<std::uint8_t>& w_bytes) {
+    const std::int64_t row_bytes = k * value_bytes, num_steps = row_bytes / 64;
+    x_tiles.resize(static_cast<std::size_t>(num_steps * num_x_tiles() * 1024));
+    pack({.rows = x_bytes.data(), .row_bytes = row_bytes, .num_rows = num_rows, .num_steps = num_steps, .out = x_tiles.data()});
+    for (std::int64_t pair = 0; pair < num_pairs; ++pair) {
+      for (std::int64_t idx = 0; idx < num_steps * 2048; ++idx) {
+        const std::int64_t row = pair * 32 + idx / 64 % 32, byte = idx / 2048 * 64 + idx % 64;
+        w_tiles.push_back(w_bytes[static_cast<std::size_t>(row * row_bytes + byte)]);
+      }
+    }
+  }
+  TileProduct product(std::vector<float>& sums, std::int64_t num_steps) const {
+    return {.x = x_tiles.data(),
+            .x_scales = x_scales.data(),
+            .num_x_tiles = num_x_tiles(),
+            .w = w_tiles.data(),
+            .w_scales = w_scales.data(),
+            .num_pairs = num_pairs,
+            .num_steps = num_steps,
+            .sums = sums.data()};
+  }
+};
+
+std::vector<std::uint8_t> halves_of(const std::vector<float>& values) {
+  std::vector<std::uint8_t> bytes;
+  for (const float value : values) {
+    const std::uint16_t bits = to_bf16(value).bits;
+    bytes.push_back(static_cast<std::uint8_t>(bits));
+    bytes.push_back(static_cast<std::uint8_t>(bits >> 8));
+  }
+  return bytes;
+}
+
+Operands bf16_operands(std::int64_t num_rows, std::int64_t num_pairs, std::int64_t k, unsigned seed, float scale = 1.0F) {
+  Operands operands = {.num_rows = num_rows,
+                       .num_pairs = num_pairs,
+                       .k = k,
+                       .x = random_floats(num_rows * k, seed),
+                       .w = random_floats(32 * num_pairs * k, seed + 1)};
+  for (float& value : operands.x) value = round_to_bf16(value * scale);
+  for (float& value : operands.w) value = round_to_bf16(value);
+  operands.place(2, halves_of(operands.x), halves_of(operands.w));
+  return operands;
+}
+
+Operands int8_operands(std::int64_t num_rows, std::int64_t num_pairs, std::int64_t k, unsigned seed) {
+  Operands operands = {.num_rows = num_rows, .num_pairs = num_pairs, .k = k};
+  std::mt19937 generator(seed);
+  std::vector<std::uint8_t> codes[2];
+  codes[0].resize(static_cast<std::size_t>(num_rows * k));
+  codes[1].resize(static_cast<std::size_t>(32 * num_pairs * k));
+  for (auto& bytes : codes)
+    for (std::uint8_t& code : bytes) code = static_cast<std::uint8_t>(static_cast<int>(generator() % 255) - 127);
+  operands.place(1, codes[0], codes[1]);
+  const std::int64_t chunks = operands.num_chunks();
+  operands.x_scales = random_floats(chunks * 32, seed + 1);
+  for (std::int64_t idx = 0; idx < chunks * 32 * num_pairs; ++idx)
+    operands.w_scales.push_back(std::ldexp(1.0F, static_cast<int>(generator() % 9) - 4));
+  for (std::int64_t idx = 0; idx < num_rows * k; ++idx)
+    operands.x.push_back(static_cast<std::int8_t>(codes[0][static_cast<std::size_t>(idx)]) *
+                         operands.x_scales[static_cast<std::size_t>(idx % k / kTileChunk * 32 + idx / k)]);
+  for (std::int64_t idx = 0; idx < 32 * num_pairs * k; ++idx)
+    operands.w.push_back(static_cast<std::int8_t>(codes[1][static_cast<std::size_t>(idx)]) *
+                         operands.w_scales[static_cast<std::size_t>((idx / k / 32 * chunks + idx % k / kTileChunk) * 32 + idx / k % 32)]);
+  return operands;
+}
+
+/// Calls visit(sum, exact, sum of |x w|, 2^-126 times what may be flushed) for each result; checks what lies beside them.
+void visit_sums(const Operands& o, const std::vector<float>& sums, auto&& visit) {
+  for (std::int64_t idx = 0; idx < 32 * o.num_pairs * 32; ++idx) {
+    const std::int64_t row = idx % 32, output = idx / 32;
+    if (row >= o.num_rows) {
+      ASSERT_EQ(sums[static_cast<std::size_t>(idx)], row < 16 * o.num_x_tiles() ? 0.0F : -7.0F);
+      continue;
+    }
+    double exact = 0.0, size = 0.0, tiny = static_cast<double>(o.k);
+    for (std::int64_t k = 0; k < o.k; ++k) {
+      const double x = o.x[static_cast<std::size_t>(row * o.k + k)], w = o.w[static_cast<std::size_t>(output * o.k + k)];
+      exact += x * w;
+      size += std::abs(x * w);
+      tiny += std::abs(x) + std::abs(w);
+    }
+    visit(double{sums[static_cast<std::size_t>(idx)]}, exact, size, tiny * 0x1p-126);
+  }
+}
+
+void expect_bf16_bound(const TileKernels& table, const Operands& operands) {
+  std::vector<float> sums(static_cast<std::size_t>(operands.num_pairs * 1024), -7.0F);
+  table.multiply_bf16(operands.product(sums, operands.k / 32));
+  visit_sums(operands, sums, [&](double sum, double exact, double size, double tiny) {
+    ASSERT_NEAR(sum, exact, tile_roundings(operands.k) * kEpsilon * size + tiny) << operands.num_rows << " rows, k " << operands.k;
+  });
+}
+
+TEST(AmxProducts, Bf16SumsAreWithinTheirBoundOverAllSizes) {
+  unsigned seed = 10;
+  for (const TileKernels* table : multipliers()) {
+    for (std::int64_t rows = 1; rows <= 32; ++rows) expect_bf16_bound(*table, bf16_operands(rows, 1, 64, ++seed));
+    for (const std::int64_t pairs : {2, 3}) expect_bf16_bound(*table, bf16_operands(19, pairs, 96, ++seed));
+    for (const std::int64_t k : {32, 480, 512, 544, 1024, 1568}) expect_bf16_bound(*table, bf16_operands(17, 2, k, ++seed));
+    expect_bf16_bound(*table, bf16_operands(17, 1, 64, ++seed, 0x1p-126F));  // values below 2^-126 among them
+  }
+}
+
+TEST(AmxProducts, TheBoundOfBf16NoticesOneMissingProduct) {
+  const Operands operands = bf16_operands(3, 1, 512, 20);
+  std::vector<float> sums(1024, -7.0F);
+  multiply_bf16(operands.product(sums, operands.k / 32));
+  std::int64_t num_noticed = 0, num_sums = 0;
+  visit_sums(operands, sums, [&](double sum, double exact, double size, double tiny) {
+    const double missing = sum - size / static_cast<double>(operands.k);
+    num_noticed += std::abs(missing - exact) > tile_roundings(operands.k) * kEpsilon * size + tiny ? 1 : 0;
+    ++num_sums;
+  });
+  EXPECT_EQ(num_noticed, num_sums);
+}
+
+void expect_int8_bound(const TileKernels& table, const Operands& operands) {
+  std::vector<float> sums(static_cast<std::size_t>(operands.num_pairs * 1024), -7.0F);
+  table.multiply_int8(operands.product(sums, operands.k / 64));
+  visit_sums(operands, sums, [&](double sum, double exact, double size, double) {
+    ASSERT_NEAR(sum, exact, static_cast<double>(2 + operands.num_chunks()) * kEpsilon * size)
+        << operands.num_rows << " rows, k " << operands.k;
+  });
+}
+
+TEST(AmxProducts, Int8SumsAreWithinTheirBoundOverAllSizes) {
+  unsigned seed = 30;
+  for (const TileKernels* table : multipliers()) {
+    for (std::int64_t rows = 1; rows <= 32; ++rows) expect_int8_bound(*table, int8_operands(rows, 1, 64, ++seed));
+    for (const std::int64_t pairs : {2, 3}) expect_int8_bound(*table, int8_operands(19, pairs, 192, ++seed));
+    for (const std::int64_t k : {64, 448, 512, 576, 1024, 1600}) expect_int8_bound(*table, int8_operands(17, 2, k, ++seed));
+  }
+}
+
+TEST(AmxProducts, AddToWhatIsThere) {
+  for (const TileKernels* table : multipliers()) {
+    const Operands operands = bf16_operands(32, 1, 1024, 50);
+    std::vector<float> whole(1024), parts(1024);
+    TileProduct product = operands.product(whole, 32);
+    table->multiply_bf16(product);
+    product = operands.product(parts, 16);
+    table->multiply_bf16(product);
+    product.x = operands.x_tiles.data() + 16 * 2048;
+    product.w = operands.w_tiles.data() + 16 * 2048;
+    product.adds = true;
+    table->multiply_bf16(product);
+    EXPECT_EQ(parts, whole);
+  }
+}
+
+/// The order of sums that Intel documents is the order of the processor: the emulation is as good as the instruction.
+TEST(AmxProducts, AndDecodersHaveTheBitsOfTheEmulation) {
+  for (const TileKernels* table : multipliers()) {
+    for (const std::int64_t k : {64, 512, 1088}) {
+      for (const bool bf16 : {true, false}) {
+        const Operands operands = bf16 ? bf16_operands(29, 2, k, 60) : int8_operands(29, 2, k, 61);
+        std::vector<float> expected(2048, -7.0F), actual = expected;
+        (bf16 ? kTileKernels.multiply_bf16 : kTileKernels.multiply_int8)(operands.product(expected, k / (bf16 ? 32 : 64)));
+        (bf16 ? table->multiply_bf16 : table->multiply_int8)(operands.product(actual, k / (bf16 ? 32 : 64)));
+        EXPECT_EQ(actual, expected) << k;
+      }
+    }
+  }
+  for (const TileKernels* table : decoders()) {
+    for (const DataType dtype : {DataType::bfloat8_b, DataType::bfloat4_b}) {
+      const std::vector<std::uint8_t> tiles = random_tiles(35, dtype, 0, 254, 62);
+      const Int8Tiles expected(kTileKernels, tiles, dtype, 69), actual(*table, tiles, dtype, 69);
+      EXPECT_EQ(actual.codes, expected.codes);
+      EXPECT_EQ(std::memcmp(actual.scales.data(), expected.scales.data(), actual.scales.size() * sizeof(float)), 0);
+    }
+    std::vector<std::int8_t> expected(512), actual(512);
+    const std::vector<float> values = random_floats(512, 63);
+    EXPECT_EQ(table->quantise(values.data(), 512, actual.data()), quantise(values.data(), 512, expected.data()));
+    EXPECT_EQ(actual, expected);
+  }
+}
+
+}  // namespace
+}  // namespace meshseek::cpu::amx

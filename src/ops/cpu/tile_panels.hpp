@@ -1,0 +1,74 @@
+/// Activations and weights of products on tiles (cpu/tile_kernels.hpp).
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "mesh/device.hpp"
+#include "ops/common_config.hpp"
+#include "ops/cpu/aligned_buffer.hpp"
+#include "ops/cpu/rows.hpp"
+#include "ops/cpu/tile_kernels.hpp"
+#include "ops/cpu/weight_block.hpp"
+
+namespace meshseek::cpu {
+
+/// From how many rows that meet one matrix on products of this kind go through tiles: `tile_rows` of the plan; 0: never, because that says so, the fidelity or
+/// the order of the weight has no such product, or this machine has no tiles.
+std::int64_t fewest_tile_rows(std::int64_t tile_rows, MathFidelity fidelity, bool transpose_b);
+
+/// The rows of x that meet matrices of a stack on tiles, packed once per product: 32 at a time, bf16 (HiFi2) or int8 (LoFi).
+class TilePanels {
+ public:
+  /// \param groups one per matrix; those with fewer than `fewest_rows` rows are left out
+  TilePanels(const Tensor& x, std::int64_t cols, MathFidelity fidelity, std::span<const RowGroup> groups, std::int64_t fewest_rows,
+             Device& device);
+
+  bool is_int8() const { return is_int8_; }
+  /// Whether the rows of this matrix are here.
+  bool serves(std::int64_t matrix_idx) const { return first_tiles_[static_cast<std::size_t>(matrix_idx)] >= 0; }
+  /// Rows from `row` (a multiple of 32) of the matrix's group on, and values of k from `k` (a multiple of kTileChunk): fills in x, x_scales, num_x_tiles.
+  void put(TileProduct& product, std::int64_t matrix_idx, std::int64_t row, std::int64_t k) const;
+
+ private:
+  /// Thirty-two rows of a group or fewer.
+  struct Panel {
+    const RowGroup* group = nullptr;
+    std::int64_t row = 0;
+    std::int64_t first_tile = 0;  ///< tiles of 16 rows before it
+  };
+  std::vector<Panel> place(std::span<const RowGroup> groups, std::int64_t fewest_rows);
+  void fill(const Panel& panel, const RowReader& reader, std::int64_t cols) const;
+
+  bool is_int8_;
+  std::int64_t num_steps_;                      ///< of 64 bytes
+  std::int64_t num_chunks_;                     ///< of kTileChunk values
+  std::vector<std::int64_t> first_tiles_ = {};  ///< of each group; -1: left out
+  std::vector<std::int64_t> counts_ = {};
+  std::int64_t num_tiles_ = 0;
+  std::shared_ptr<std::uint8_t> values_;  ///< [tiles of 16 rows, num_steps, 1024], those of a panel interleaved
+  std::shared_ptr<float> scales_;         ///< [tiles of 16 rows, num_chunks, 32]: a panel's with its first tile
+};
+
+/// Outputs of one matrix decoded into tiles, a block of k at a time.
+class TileSlab {
+ public:
+  /// Room for `outputs` (a multiple of 32) times `k` values (a multiple of kTileChunk).
+  TileSlab(const WeightMatrix& weight, bool is_int8, std::int64_t outputs, std::int64_t k);
+
+  void decode(std::int64_t matrix_idx, std::int64_t output, std::int64_t count, WeightMatrix::Columns k);
+  /// Fills in all that is of w, and num_steps.
+  void put(TileProduct& product) const;
+
+ private:
+  const WeightMatrix* weight_;
+  bool is_int8_;
+  std::int64_t num_pairs_ = 0;
+  std::int64_t num_steps_ = 0;
+  AlignedBuffer<std::uint8_t> values_;
+  AlignedBuffer<float> scales_;
+};
+
+}  // namespace meshseek::cpu
