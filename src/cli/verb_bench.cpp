@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "base/error.hpp"
+#include "cli/bench_collectives.hpp"
 #include "cli/bench_convert.hpp"
 #include "cli/bench_model.hpp"
 #include "cli/bench_report.hpp"
@@ -33,6 +34,7 @@ struct BenchFlags {
   std::size_t calibration_megabytes = Calibration::kStandardBytes >> 20;
   std::string out = ".";
   std::int64_t megabytes = 1024;
+  std::vector<std::int64_t> sizes = BenchCollectivesOptions{}.bytes;
   int num_reps = 3;
   std::size_t num_threads = 0;
   bool json = false;
@@ -76,6 +78,36 @@ void run_bench_convert(const BenchFlags& flags) {
   print(rates_row("write and flush", result.write_rate));
   print(rates_row("convert and flush", result.convert_rate));
   print(fmt::format("limit: the smaller of write and memcpy / 3 = {:.1f} MB/s; share {:.2f}\n", limit / 1e6, share));
+}
+
+Tree tree_of(const CollectiveRow& row) {
+  Tree tree;
+  tree.set("op", Tree(row.op));
+  tree.set("topology", Tree(std::string(enum_name(row.topology))));
+  tree.set("bytes", Tree(row.bytes));
+  tree.set("latency_s", Tree(row.latency_s));
+  tree.set("bytes_per_s", Tree(row.bytes_per_s));
+  tree.set("bytes_sent", Tree(row.bytes_sent));
+  return tree;
+}
+
+void run_bench_collectives(const BenchFlags& flags) {
+  const MeshShape mesh = mesh_value(flags.source.mesh);
+  if (mesh.num_devices() < 2) throw UsageError("[bench] collectives need several devices; give a mesh, e.g. --mesh 1x2");
+  const BenchCollectivesOptions options = {
+      .mesh = mesh, .bytes = flags.sizes, .num_threads = std::max<std::size_t>(1, flags.num_threads), .num_reps = flags.num_reps};
+  const std::vector<CollectiveRow> rows = bench_collectives(options);
+  if (rows.empty()) return;
+  if (flags.json) {
+    Tree::Array array;
+    for (const CollectiveRow& row : rows) array.push_back(tree_of(row));
+    return print(to_json(Tree(std::move(array))));
+  }
+  print(fmt::format("{:<15} {:<9} {:>12} {:>12} {:>12} {:>9}\n", "collective", "topology", "bytes", "sent", "us", "GB/s"));
+  for (const CollectiveRow& row : rows) {
+    print(fmt::format("{:<15} {:<9} {:>12} {:>12} {:>12.1f} {:>9.2f}\n", row.op, enum_name(row.topology), row.bytes, row.bytes_sent,
+                      row.latency_s * 1e6, row.bytes_per_s / 1e9));
+  }
 }
 
 /// Prompts at depth 0, generation at every depth with every batch.
@@ -138,6 +170,7 @@ void run_bench(const BenchFlags& flags) {
   if (flags.num_layers > 0 && flags.synthetic.empty())
     throw UsageError("[--num-layers] belongs to --synthetic; a model has the layers it has");
   if (converts) return run_bench_convert(flags);
+  if (flags.what == "collectives") return run_bench_collectives(flags);
   run_bench_model(flags);
 }
 
@@ -171,13 +204,18 @@ void add_model_flags(CLI::App& verb, BenchFlags& flags) {
 void add_bench(CLI::App& app, Action& action) {
   const auto flags = std::make_shared<BenchFlags>();
   CLI::App* verb = app.add_subcommand("bench", "Measures a model, or conversion, against what this machine gives in the same run");
-  verb->add_option("WHAT", flags->what,
-                   "a checkpoint folder, a store, or the word convert: memory to tensor files (default: the installed model)");
+  verb->add_option(
+      "WHAT", flags->what,
+      "a checkpoint folder, a store, or a word: convert (memory to tensor files), collectives (of a mesh) (default: the installed model)");
   add_model_flags(*verb, *flags);
   verb->add_option("--out", flags->out, "convert: folder on the disk to measure (default: the current one)")->type_name("FOLDER");
   verb->add_option("--size", flags->megabytes, "convert: MiB written in each repetition (default 1024)")
       ->type_name("MIB")
       ->check(CLI::Range(16, 1 << 20));
+  verb->add_option("--bytes", flags->sizes, "collectives: sizes of the tensor (default 8192, 131072, 4194304)")
+      ->type_name("N,..")
+      ->delimiter(',')
+      ->check(CLI::Range(64, 1 << 30));
   add_conversion_flags(*verb, flags->source);
   add_config_flags(*verb, flags->config);
   verb->add_option("--reps", flags->num_reps, "repetitions (default 3)")->type_name("N")->check(CLI::Range(1, 1000));

@@ -352,12 +352,15 @@ TEST(MeshCollectives, EveryCallIsReportedWithItsLayerAndBytes) {
 }
 
 TEST(MeshCollectives, ADeviceThatDoesNotFitEndsTheWaitOfTheOthers) {
-  TestMesh mesh({1, 3});
-  const std::string message = message_of([&] {
-    mesh.run([](Device& device) { return all_reduce(my_input(device, {4, device.communicator().rank() == 2 ? 9 : 8}), {}); });
-  });
-  EXPECT_THAT(message, HasSubstr("equal shape"));
-  for (const std::exception_ptr& error : mesh.errors()) EXPECT_TRUE(error);
+  // More than once: who finds it first, and who reads whose memory then, is a matter of timing.
+  for (int round = 0; round < 20; ++round) {
+    TestMesh mesh({1, 3});
+    const std::string message = message_of([&] {
+      mesh.run([](Device& device) { return all_reduce(my_input(device, {4, device.communicator().rank() == 2 ? 9 : 8}), {}); });
+    });
+    EXPECT_THAT(message, HasSubstr("equal shape"));
+    for (const std::exception_ptr& error : mesh.errors()) EXPECT_TRUE(error);
+  }
   TestMesh other({1, 3});
   EXPECT_THAT(message_of([&] { other.run([](Device& device) {
                                  return reduce_scatter(my_input(device, {4, 8}), {});

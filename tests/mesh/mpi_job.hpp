@@ -19,11 +19,13 @@ namespace meshseek {
 
 class MpiJob {
  public:
-  /// \param folder for what it prints
+  /// \param folder for what it prints \param launcher the words before mpirun's own; empty: none
   MpiJob(const std::filesystem::path& folder, int num_ranks, const std::vector<std::string>& command,
-         const std::vector<std::string>& flags = {})
+         const std::vector<std::string>& launcher = {}, const std::vector<std::string>& flags = {})
       : folder_(folder) {
-    std::vector<std::string> texts = {MESHSEEK_MPIRUN, "--allow-run-as-root", "--oversubscribe", "-n", std::to_string(num_ranks)};
+    std::vector<std::string> texts = launcher;
+    for (const char* text : {MESHSEEK_MPIRUN, "--allow-run-as-root", "--oversubscribe", "-n"}) texts.emplace_back(text);
+    texts.push_back(std::to_string(num_ranks));
     texts.insert(texts.end(), flags.begin(), flags.end());
     texts.insert(texts.end(), command.begin(), command.end());
     std::vector<char*> argv;

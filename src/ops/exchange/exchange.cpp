@@ -10,6 +10,7 @@
 namespace meshseek::exchange {
 
 Exchange::~Exchange() {
+  for (const std::int64_t at : looked_at_) communicator_.release(rank(at));
   for (const Ticket& ticket : sends_) {
     try {
       communicator_.wait(ticket);
@@ -26,12 +27,18 @@ std::byte* Exchange::scratch(std::int64_t bytes) {
 
 std::span<const std::byte> Exchange::look(std::int64_t at, std::int64_t expected_bytes) {
   const std::span<const std::byte> bytes = communicator_.look(rank(at), tag_);
+  looked_at_.push_back(at);
   if (static_cast<std::int64_t>(bytes.size()) == expected_bytes) return bytes;
   const std::size_t size = bytes.size();
   release(at);
   throw MeshError(
       fmt::format("[{}] device {} has {} bytes where device {} expects {}; all devices must give tensors of equal shape and type",
                   to_string(tag_), rank(at), size, communicator_.rank(), expected_bytes));
+}
+
+void Exchange::release(std::int64_t at) {
+  std::erase(looked_at_, at);
+  communicator_.release(rank(at));
 }
 
 std::vector<std::int64_t> Exchange::swap_numbers(const std::vector<std::int64_t>& outgoing) {

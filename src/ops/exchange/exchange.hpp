@@ -41,7 +41,7 @@ class Exchange {
   void wait(const Ticket& ticket) { communicator_.wait(ticket); }
   /// \throws MeshError when it is of another size
   std::span<const std::byte> look(std::int64_t at, std::int64_t expected_bytes);
-  void release(std::int64_t at) { communicator_.release(rank(at)); }
+  void release(std::int64_t at);
 
   /// Gives each device its own number. \param outgoing by position of the receiver \return by position of the sender
   std::vector<std::int64_t> swap_numbers(const std::vector<std::int64_t>& outgoing);
@@ -58,6 +58,7 @@ class Exchange {
   MessageTag tag_;
   std::vector<std::shared_ptr<std::byte>> memory_;
   std::vector<Ticket> sends_;
+  std::vector<std::int64_t> looked_at_;  ///< positions whose message is not released yet
 };
 
 }  // namespace meshseek::exchange
