@@ -12,7 +12,6 @@
 
 #include "cli/terminal.hpp"
 #include "ops/capture.hpp"
-#include "ops/cpu/rows.hpp"
 #include "stage3_run/capture_writer.hpp"
 
 namespace meshseek::cli {
@@ -93,7 +92,7 @@ class Rounds {
       runner_.prefill(random_ids(std::min(kChunk, test_.depth - filled)), Model::Logits::none);
     }
     others_.reserve(static_cast<std::size_t>(test_.batch - 1));
-    for (std::int64_t idx = 1; idx < test_.batch; ++idx) others_.push_back(copy_of(runner_.state()));
+    for (std::int64_t idx = 1; idx < test_.batch; ++idx) others_.push_back(runner_.copy_sequence());
   }
 
   /// Tokens per second of one round.
@@ -127,23 +126,6 @@ class Rounds {
     return ids;
   }
 
-  Model::State copy_of(const Model::State& state) {
-    Model::State copy = runner_.create_sequence();
-    for (std::size_t layer = 0; layer < state.layers.size(); ++layer) {
-      const LatentCache& from = state.layers[layer];
-      const std::int64_t width = from.rows.dim(1);
-      const cpu::RowReader reader(from.rows, width);
-      const cpu::RowWriter writer(copy.layers[layer].rows, width);
-      std::vector<float> line(static_cast<std::size_t>(width));
-      for (std::int64_t token = 0; token < from.num_tokens; ++token) {
-        reader.read(token, line.data());
-        writer.write(token, line.data());
-      }
-      copy.layers[layer].num_tokens = from.num_tokens;
-    }
-    return copy;
-  }
-
   /// Prompts begin at their depth; decode goes on where it was.
   void begin() {
     check_interrupted();
@@ -158,11 +140,11 @@ class Rounds {
       if (experts != nullptr) *experts += static_cast<double>(experts_of(trace));
       return;
     }
-    std::vector<Model::State*> sequences = {&runner_.state()};
-    for (Model::State& other : others_) sequences.push_back(&other);
-    for (std::size_t first = 0; first < ids_.size(); first += sequences.size()) {
+    std::vector<std::int64_t> slots = {Runner::kOwn};
+    for (const Sequence& other : others_) slots.push_back(other.slot());
+    for (std::size_t first = 0; first < ids_.size(); first += slots.size()) {
       Model::Trace trace;
-      runner_.decode(std::span(ids_).subspan(first, sequences.size()), sequences, experts == nullptr ? nullptr : &trace);
+      runner_.decode(std::span(ids_).subspan(first, slots.size()), slots, experts == nullptr ? nullptr : &trace);
       if (experts != nullptr) *experts += static_cast<double>(experts_of(trace));
     }
   }
@@ -171,7 +153,7 @@ class Rounds {
   BenchTest test_;
   std::mt19937_64 random_;
   std::vector<std::int64_t> ids_;
-  std::vector<Model::State> others_;  ///< sequences besides the runner's own
+  std::vector<Sequence> others_;  ///< sequences besides the runner's own
 };
 
 double relative_change(double before, double after) { return std::abs(after - before) / std::min(before, after); }

@@ -53,6 +53,10 @@ std::function<void(const LoadProgress&)> load_progress() {
 
 }  // namespace
 
+std::size_t cores_of_device(const MeshShape& mesh, const DeviceFlags& flags) {
+  return place_here(static_cast<std::size_t>(mesh.num_devices()), bind_value(flags.bind), flags.num_threads).front().team.num_threads;
+}
+
 Tree model_config(const ModelSource& source, const ConfigFlags& flags, Mode mode, const Tree& weight_config, Provenance* provenance) {
   const std::string& file = mode == Mode::prefill ? flags.prefill_config : flags.decode_config;
   if (!file.empty()) return with_overlays(read_json_file(file), read_overlays(flags), flags.sets, file, provenance);
@@ -67,23 +71,32 @@ Tree model_config(const ModelSource& source, const ConfigFlags& flags, Mode mode
   return make_model_config(source.hf_config(), options, provenance);
 }
 
-LoadedModel load_model(const ModelSource& source, ConfigFlags flags, std::size_t num_threads, std::int64_t capacity) {
-  const OperatorLog log = wanted_log();
-  flags.num_threads = num_threads;
+PreparedModel prepare_model(const ModelSource& source, ConfigFlags flags, const DeviceFlags& devices) {
+  flags.num_threads = cores_of_device(source.mesh(), devices);
   // Configs come first: a mistake in a flag is found before hours of conversion.
   model_config(source, flags, Mode::prefill);
   model_config(source, flags, Mode::decode);
-  const Path store = source.prepare_store();
-  const Tree weight_config = read_store_info(store).weight_config;
-  const Tree prefill = model_config(source, flags, Mode::prefill, weight_config);
-  const Tree decode = model_config(source, flags, Mode::decode, weight_config);
+  PreparedModel prepared = {.store = source.prepare_store()};
+  const Tree weight_config = read_store_info(prepared.store).weight_config;
+  prepared.prefill_config = model_config(source, flags, Mode::prefill, weight_config);
+  prepared.decode_config = model_config(source, flags, Mode::decode, weight_config);
+  return prepared;
+}
+
+LoadedModel load_model(const ModelSource& source, ConfigFlags flags, const DeviceFlags& devices, std::int64_t capacity,
+                       const FrontProcess& process) {
+  const OperatorLog log = wanted_log();
+  const PreparedModel prepared = prepare_model(source, flags, devices);
+  const Path& store = prepared.store;
   const auto start = std::chrono::steady_clock::now();
-  auto runner = std::make_unique<Runner>(store, prefill, decode,
-                                         RunnerOptions{.num_threads = num_threads,
+  auto runner = std::make_unique<Runner>(store, prepared.prefill_config, prepared.decode_config,
+                                         RunnerOptions{.num_threads = devices.num_threads,
+                                                       .bind = bind_value(devices.bind),
                                                        .max_tokens = capacity,
                                                        .on_progress = load_progress(),
                                                        .prefault = flags.prefault,
-                                                       .strict = flags.strict});
+                                                       .strict = flags.strict,
+                                                       .process = process});
   const double load_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (!runner->note().empty()) print_note(runner->note());
   if (log != OperatorLog::none) runner->device().set_observer(make_observer(log));
@@ -96,6 +109,7 @@ void add_capture_flag(CLI::App& verb, std::string& file) {
 
 std::unique_ptr<RunnerCapture> start_capture(const LoadedModel& model, const std::string& file) {
   if (file.empty()) return nullptr;
+  if (model.runner->mesh().num_devices() > 1) throw Error("[--capture] records one device; expected a mesh of 1x1");
   return std::make_unique<RunnerCapture>(file, model.store, *model.runner);
 }
 

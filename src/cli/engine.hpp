@@ -17,6 +17,17 @@ namespace meshseek::cli {
 Tree model_config(const ModelSource& source, const ConfigFlags& flags, Mode mode, const Tree& weight_config = {},
                   Provenance* provenance = nullptr);
 
+/// Threads that each device will have, which standard configs are made for; 0: one per usable core.
+std::size_t cores_of_device(const MeshShape& mesh, const DeviceFlags& flags);
+
+/// A store, converted when necessary, and its configs.
+struct PreparedModel {
+  Path store = {};
+  Tree prefill_config = {};
+  Tree decode_config = {};
+};
+PreparedModel prepare_model(const ModelSource& source, ConfigFlags flags, const DeviceFlags& devices);
+
 struct LoadedModel {
   std::unique_ptr<Runner> runner = {};
   double load_s = 0.0;  ///< of a finished store; conversion not counted
@@ -25,7 +36,9 @@ struct LoadedModel {
 
 /// Configures, converts when necessary, loads. \param capacity tokens of the context; 0: max_position_embeddings
 /// MESHSEEK_LOG=ops prints every executed operator to stderr, MESHSEEK_LOG=plan each distinct plan of an operator once.
-LoadedModel load_model(const ModelSource& source, ConfigFlags flags, std::size_t num_threads, std::int64_t capacity);
+/// \param process this one as the first of several; empty: alone
+LoadedModel load_model(const ModelSource& source, ConfigFlags flags, const DeviceFlags& devices, std::int64_t capacity,
+                       const FrontProcess& process = {});
 
 /// --capture
 void add_capture_flag(CLI::App& verb, std::string& file);

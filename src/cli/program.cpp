@@ -43,6 +43,7 @@ int parse_and_run(int argc, const char* const* argv) {
   add_replay(app, action);
   add_tune(app, action);
   add_bench(app, action);
+  add_plan(app, action);
   add_verify(app, action);
   add_generate_checkpoint(app, action);
   try {

@@ -36,7 +36,7 @@ struct BenchFlags {
   std::int64_t megabytes = 1024;
   std::vector<std::int64_t> sizes = BenchCollectivesOptions{}.bytes;
   int num_reps = 3;
-  std::size_t num_threads = 0;
+  DeviceFlags devices = {};
   bool json = false;
   bool markdown = false;
 };
@@ -58,7 +58,7 @@ std::string rates_row(const char* name, const std::vector<double>& rates) {
 void run_bench_convert(const BenchFlags& flags) {
   BenchConvertOptions options = {.folder = flags.out, .bytes = flags.megabytes << 20, .num_reps = flags.num_reps};
   options.dtype = dtype_value(flags.source.dtype).value_or(options.dtype);
-  ThreadTeam team(flags.num_threads);
+  ThreadTeam team(flags.devices.num_threads);
   const BenchConvertResult result = bench_convert(options, team);
   const double limit = std::min(median(result.write_rate), median(result.memcpy_rate) / 3.0);
   const double share = median(result.convert_rate) / limit;
@@ -145,8 +145,8 @@ void run_bench_model(BenchFlags flags) {
     flags.source.dtype.clear();  // the store has it
     flags.source.dtype_policy.clear();
   }
-  const ModelSource source(flags.source, flags.num_threads);
-  const LoadedModel model = load_model(source, flags.config, flags.num_threads, capacity);
+  const ModelSource source(flags.source, flags.devices.num_threads);
+  const LoadedModel model = load_model(source, flags.config, flags.devices, capacity);
   Runner& runner = *model.runner;
   if (report.model.empty()) report.model = source.folder().filename().string();
   report.isa = cpu::kernels().isa;
@@ -219,7 +219,7 @@ void add_bench(CLI::App& app, Action& action) {
   add_conversion_flags(*verb, flags->source);
   add_config_flags(*verb, flags->config);
   verb->add_option("--reps", flags->num_reps, "repetitions (default 3)")->type_name("N")->check(CLI::Range(1, 1000));
-  add_threads_flag(*verb, "--threads", flags->num_threads);
+  add_device_flags(*verb, flags->devices);
   verb->add_flag("--json", flags->json, "print a JSON document");
   verb->add_flag("--md", flags->markdown, "print Markdown tables");
   verb->footer("Example:\n  meshseek bench --synthetic v2-lite --num-layers 9 --pp 512 --tg 64\n  meshseek bench convert --out /tmp");

@@ -4,6 +4,7 @@
 
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "cli/engine.hpp"
 #include "cli/flags.hpp"
 #include "cli/model_source.hpp"
 #include "cli/terminal.hpp"
@@ -20,6 +21,7 @@ struct ConfigureFlags {
   ConfigFlags config = {};
   std::string mode = {};
   std::string device = {};
+  DeviceFlags devices = {};
   std::string output = {};
   std::vector<std::string> diff = {};
 };
@@ -57,6 +59,9 @@ Tree generated_config(const ConfigureFlags& flags, const std::string& mode) {
   options.mode = mode == "decode" ? Mode::decode : Mode::prefill;
   options.mesh = {.shape = source.mesh(),
                   .device = flags.device.empty() || flags.device == "probe" ? probe_device() : read_device(flags.device)};
+  const std::size_t num_threads = cores_of_device(source.mesh(), flags.devices);
+  if (num_threads > 0 && (flags.device.empty() || flags.device == "probe"))
+    options.mesh.device.num_cores = static_cast<std::int64_t>(num_threads);
   options.weight_dtype = source.dtype();
   if (source.is_store()) options.weight_config = read_store_info(source.folder()).weight_config;
   options.overlays = read_overlays(flags.config);
@@ -79,8 +84,9 @@ std::string diff_text(const ConfigureFlags& flags) {
   const bool has_model = !flags.source.model.empty();
   if (has_model == (flags.diff.size() == 2))
     throw UsageError("[--diff] expected two config files, or MODEL and one; put MODEL before --diff");
-  const bool has_flags = !flags.mode.empty() || !flags.device.empty() || !flags.source.mesh.empty() || !flags.source.dtype.empty() ||
-                         !flags.config.overlays.empty() || !flags.config.sets.empty();
+  const bool has_flags = !flags.mode.empty() || !flags.device.empty() || !flags.devices.bind.empty() || flags.devices.num_threads > 0 ||
+                         !flags.source.mesh.empty() || !flags.source.dtype.empty() || !flags.config.overlays.empty() ||
+                         !flags.config.sets.empty();
   if (!has_model && has_flags)
     throw UsageError("[--diff] two files are compared as they are; leave the other flags out, or name a MODEL and one file");
   const Tree right = read_model_config(flags.diff.back());
@@ -108,7 +114,10 @@ void add_configure(CLI::App& app, Action& action) {
   verb->add_option("MODEL", flags->source.model, "checkpoint folder or store");
   verb->add_option("--mode", flags->mode, "prefill (default) or decode")->type_name("MODE")->check(CLI::IsMember({"prefill", "decode"}));
   verb->add_option("--mesh", flags->source.mesh, "mesh of devices, rows x columns (default 1x1)")->type_name("RxC");
-  verb->add_option("--device", flags->device, "probe (default) or a JSON file with num_cores, l2_bytes and isa")->type_name("FILE");
+  add_device_flags(*verb, flags->devices);
+  verb->add_option("--device", flags->device, "probe (default) or a JSON file with num_cores, l2_bytes and isa")
+      ->type_name("FILE")
+      ->excludes("--threads", "--bind");
   verb->add_option("--dtype", flags->source.dtype, "element type of the store the config is for (default bfloat8_b, or what the store has)")
       ->type_name("TYPE");
   add_overlay_flags(*verb, flags->config);

@@ -19,6 +19,7 @@ struct ExplainFlags {
   ConfigFlags config = {};
   std::string path = {};
   std::string mode = {};
+  DeviceFlags devices = {};
   bool json = false;
 };
 
@@ -44,9 +45,11 @@ void run_explain(const ExplainFlags& flags) {
   const Mode mode = mode_of(flags);
   const ModelSource source(flags.source);
   ExplainedConfig config;
+  ConfigFlags changes = flags.config;
+  changes.num_threads = cores_of_device(source.mesh(), flags.devices);
   config.mode = mode == Mode::prefill ? "prefill" : "decode";
   if (source.is_store()) config.weight_config = read_store_info(source.folder()).weight_config;
-  config.document = model_config(source, flags.config, mode, config.weight_config, &config.provenance);
+  config.document = model_config(source, changes, mode, config.weight_config, &config.provenance);
   check_mode(config.document, config.mode);
   const Tree document = explain(config, flags.path);
   print(flags.json ? to_json(document) : explanation_text(document));
@@ -63,6 +66,7 @@ void add_explain(CLI::App& app, Action& action) {
   verb->add_option("--mesh", flags->source.mesh, "mesh of devices, rows x columns (default 1x1)")->type_name("RxC");
   verb->add_option("--dtype", flags->source.dtype, "element type of the store the config is for (default bfloat8_b, or what the store has)")
       ->type_name("TYPE");
+  add_device_flags(*verb, flags->devices);
   add_config_flags(*verb, flags->config);
   verb->add_flag("--json", flags->json, "print a JSON document");
   verb->footer("Example:\n  meshseek explain models/tiny-shakespeare model.layers.0.mlp.w1");

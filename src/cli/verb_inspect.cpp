@@ -27,7 +27,7 @@ struct InspectFlags {
 };
 
 Tree run_config_document(const ModelSource& source, const ConfigFlags& flags) {
-  const LoadedModel model = load_model(source, flags, 0, 1);
+  const LoadedModel model = load_model(source, flags, {}, 1);
   Tree document;
   document.set("prefill", inspect_run_config(model.runner->prefill_run_config()));
   document.set("decode", inspect_run_config(model.runner->decode_run_config()));

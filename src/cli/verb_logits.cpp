@@ -7,6 +7,7 @@
 #include "base/file.hpp"
 #include "cli/engine.hpp"
 #include "cli/logits_collector.hpp"
+#include "cli/mesh_session.hpp"
 #include "cli/prompt.hpp"
 #include "cli/terminal.hpp"
 #include "cli/verbs.hpp"
@@ -22,7 +23,7 @@ struct LogitsFlags {
   std::string positions = "all";
   std::string via = "prefill";
   LogitsWanted wanted = {};
-  std::size_t num_threads = 0;
+  DeviceFlags devices = {};
   std::string output = {};
   std::string capture = {};
 };
@@ -48,14 +49,19 @@ std::vector<std::int64_t> read_ids(const LogitsFlags& flags) {
 void run_logits(const LogitsFlags& flags) {
   const LogitsVia via = via_value(flags.via);
   const std::vector<std::int64_t> ids = read_ids(flags);
-  const ModelSource source(flags.source, flags.num_threads);
+  const ModelSource source(flags.source, flags.devices.num_threads);
+  const MeshSession session(source.mesh(), flags.devices);
+  if (session.is_follower()) return session.follow(source, flags.config, flags.devices);
   check_prompt(ids, source.hf_config());
   if (flags.wanted.mtp && source.hf_config().num_nextn_predict_layers == 0) {
     throw Error("[--mtp] the model has no MTP module (num_nextn_predict_layers is 0)");
   }
   if (flags.wanted.mtp && ids.size() < 2) throw Error("[--mtp] needs at least two ids: row i sees token i+1");
+  if (flags.wanted.cache && source.mesh().num_devices() > 1)
+    throw Error(
+        fmt::format("[--cache] shows one device; expected a mesh of 1x1, not {}", to_string(source.mesh())));
   const auto capacity = static_cast<std::int64_t>(ids.size());
-  const LoadedModel model = load_model(source, flags.config, flags.num_threads, capacity);
+  const LoadedModel model = load_model(source, flags.config, flags.devices, capacity, session.front());
   const auto capture = start_capture(model, flags.capture);
   LogitsWanted wanted = flags.wanted;
   wanted.only_last = flags.positions == "last";
@@ -86,7 +92,7 @@ void add_logits(CLI::App& app, Action& action) {
   add_config_flags(*verb, flags->config);
   add_strict_flag(*verb, flags->config);
   add_conversion_flags(*verb, flags->source);
-  add_threads_flag(*verb, "--threads", flags->num_threads);
+  add_device_flags(*verb, flags->devices);
   add_capture_flag(*verb, flags->capture);
   verb->add_option("-o", flags->output, "safetensors file to write")->type_name("OUT")->required();
   verb->footer("Example:\n  meshseek logits models/tiny-shakespeare --ids 0,2001,651 --hidden -o out.safetensors");

@@ -6,10 +6,12 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "cli/engine.hpp"
+#include "cli/mesh_session.hpp"
 #include "cli/prompt.hpp"
 #include "cli/terminal.hpp"
 #include "cli/verbs.hpp"
 #include "generate/generator.hpp"
+#include "stage3_run/trace.hpp"
 
 namespace meshseek::cli {
 namespace {
@@ -28,9 +30,10 @@ struct RunFlags {
   SamplingParams sampling = {};
   std::vector<std::string> stop = {};
   bool ignore_eos = false;
-  std::size_t num_threads = 0;
+  DeviceFlags devices = {};
   bool json = false;
   std::string capture = {};
+  std::string trace_file = {};
 };
 
 Tree ids_tree(const std::vector<std::int64_t>& ids) {
@@ -100,7 +103,9 @@ GenerateResult stream_text(Runner& runner, const ModelText& text, const Generate
 void run_run(const RunFlags& flags) {
   const SamplingParams sampling = read_sampling(flags);
   check_stops(flags.stop);
-  const ModelSource source(flags.source, flags.num_threads);
+  const ModelSource source(flags.source, flags.devices.num_threads);
+  const MeshSession session(source.mesh(), flags.devices);
+  if (session.is_follower()) return session.follow(source, flags.config, flags.devices);
   const ModelText text = read_model_text(source.folder(), source.hf_config());
   GenerateRequest request;
   request.prompt_ids = read_prompt(flags, text);
@@ -114,13 +119,13 @@ void run_run(const RunFlags& flags) {
 
   const std::int64_t most_new = source.hf_config().max_position_embeddings;
   const std::int64_t capacity = static_cast<std::int64_t>(request.prompt_ids.size()) + std::min(flags.max_new_tokens, most_new);
-  const LoadedModel model = load_model(source, flags.config, flags.num_threads, capacity);
+  const LoadedModel model = load_model(source, flags.config, flags.devices, capacity, session.front());
   const auto capture = start_capture(model, flags.capture);
-  if (flags.json) {
-    const GenerateResult result = generate(*model.runner, text.tokenizer_or_null(), request);
-    return print(to_json(result_tree(result, request.prompt_ids, model.load_s)));
-  }
-  const GenerateResult result = stream_text(*model.runner, text, request);
+  if (!flags.trace_file.empty()) model.runner->start_trace();
+  const GenerateResult result =
+      flags.json ? generate(*model.runner, text.tokenizer_or_null(), request) : stream_text(*model.runner, text, request);
+  if (!flags.trace_file.empty()) write_trace(flags.trace_file, model.runner->collect_trace());
+  if (flags.json) return print(to_json(result_tree(result, request.prompt_ids, model.load_s)));
   print_note(fmt::format("load {:.2f} s, prefill {} tokens in {:.3f} s ({:.1f} tok/s), decode {} tokens ({:.1f} tok/s), {}", model.load_s,
                          request.prompt_ids.size(), result.timings.prefill_s, result.timings.prefill_tok_s, result.ids.size(),
                          result.timings.decode_tok_s, result.finish_reason));
@@ -156,8 +161,11 @@ void add_run(CLI::App& app, Action& action) {
   add_strict_flag(*verb, flags->config);
   verb->add_flag("--prefault", flags->config.prefault, "read all weights from the disk before the first token");
   add_conversion_flags(*verb, flags->source);
-  add_threads_flag(*verb, "--threads", flags->num_threads);
+  add_device_flags(*verb, flags->devices);
   add_capture_flag(*verb, flags->capture);
+  verb->add_option("--trace-file", flags->trace_file, "writes when each operator of each device ran, for chrome://tracing or Perfetto")
+      ->type_name("FILE")
+      ->excludes("--capture");
   verb->add_flag("--json", flags->json, "print a JSON document");
   verb->footer("Example:\n  meshseek run models/tiny-shakespeare -p 'HAMLET.' -n 64 --temperature 0.7 --top-p 0.95");
   verb->callback([flags, &action] { action = [flags] { run_run(*flags); }; });

@@ -19,7 +19,7 @@ struct ScoreFlags {
   std::string text = {};
   std::string reference = {};
   ScoreOptions options = {};
-  std::size_t num_threads = 0;
+  DeviceFlags devices = {};
   bool json = false;
 };
 
@@ -59,15 +59,15 @@ void print_result(const ScoreResult& result, bool has_reference) {
 }
 
 void run_score(const ScoreFlags& flags) {
-  const ModelSource source(flags.source, flags.num_threads);
+  const ModelSource source(flags.source, flags.devices.num_threads);
   const ModelText text = read_model_text(source.folder(), source.hf_config());
   const std::vector<std::int64_t> ids = text.need_tokenizer().encode(read_text_file(flags.text), false);
   check_windows(ids.size(), flags.options.ctx, source.hf_config().max_position_embeddings);
-  const LoadedModel model = load_model(source, flags.config, flags.num_threads, flags.options.ctx);
+  const LoadedModel model = load_model(source, flags.config, flags.devices, flags.options.ctx);
   LoadedModel reference;
   if (!flags.reference.empty()) {
-    const ModelSource reference_source({.model = flags.reference}, flags.num_threads);
-    reference = load_model(reference_source, {}, flags.num_threads, flags.options.ctx);
+    const ModelSource reference_source({.model = flags.reference, .mesh = flags.source.mesh}, flags.devices.num_threads);
+    reference = load_model(reference_source, {}, flags.devices, flags.options.ctx);
   }
   ScoreOptions options = flags.options;
   const bool shows_progress = stderr_is_terminal();
@@ -100,7 +100,7 @@ void add_score(CLI::App& app, Action& action) {
   add_config_flags(*verb, flags->config);
   add_strict_flag(*verb, flags->config);
   add_conversion_flags(*verb, flags->source);
-  add_threads_flag(*verb, "--threads", flags->num_threads);
+  add_device_flags(*verb, flags->devices);
   verb->add_flag("--json", flags->json, "print a JSON document");
   verb->footer("Example:\n  meshseek score models/tiny-shakespeare --text models/tiny-shakespeare/heldout.txt --ctx 512");
   verb->callback([flags, &action] { action = [flags] { run_score(*flags); }; });

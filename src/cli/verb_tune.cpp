@@ -77,7 +77,7 @@ void run_tune(const TuneFlags& flags) {
   options.num_tokens = tokens_value(flags, mode, source.hf_config());
   AtomicFile file(flags.output);  // a folder that is not there is found before the search
   const LoadedModel model =
-      load_model(source, flags.config, flags.num_threads, mode == Mode::prefill ? options.num_tokens : kDecodeContext);
+      load_model(source, flags.config, {.num_threads = flags.num_threads}, mode == Mode::prefill ? options.num_tokens : kDecodeContext);
   std::string shown;
   options.before_measuring = [&](std::string_view path) {
     check_interrupted();

@@ -21,6 +21,7 @@ void add_explain(CLI::App& app, Action& action);
 void add_replay(CLI::App& app, Action& action);
 void add_tune(CLI::App& app, Action& action);
 void add_bench(CLI::App& app, Action& action);
+void add_plan(CLI::App& app, Action& action);
 void add_verify(CLI::App& app, Action& action);
 void add_generate_checkpoint(CLI::App& app, Action& action);
 

@@ -78,7 +78,7 @@ std::string run_decode(Runner& runner, Generation& generation, Tensor logits, st
 GenerateResult generate(Runner& runner, const Tokenizer* tokenizer, const GenerateRequest& request, const OnText& on_text) {
   check_request(request, tokenizer);
   Generation generation(tokenizer, request, on_text);
-  if (runner.state().num_tokens() > 0) runner.reset();
+  if (runner.num_tokens() > 0) runner.reset();
   const auto num_prompt = static_cast<std::int64_t>(request.prompt_ids.size());
 
   const auto prefill_start = Clock::now();

@@ -44,7 +44,7 @@ std::span<const float> row_of(std::span<const float> logits, std::size_t row, st
 }
 
 Tensor window_logits(Runner& runner, std::span<const std::int64_t> ids) {
-  if (runner.state().num_tokens() > 0) runner.reset();
+  if (runner.num_tokens() > 0) runner.reset();
   return runner.prefill(ids, Model::Logits::all).logits;
 }
 

@@ -10,9 +10,9 @@ constexpr std::int64_t kAssumedL2Bytes = 1 << 20;
 
 }  // namespace
 
-Device::Device(std::size_t num_threads, std::int64_t l2_bytes, std::shared_ptr<Communicator> communicator)
+Device::Device(const TeamPlace& place, std::int64_t l2_bytes, std::shared_ptr<Communicator> communicator)
     : communicator_(communicator ? std::move(communicator) : std::make_shared<Communicator>()),
-      team_(num_threads),
+      team_(place),
       description_(describe(team_.size(), l2_bytes)),
       l1_(static_cast<std::size_t>(description_.num_cores * description_.l2_bytes)) {}
 

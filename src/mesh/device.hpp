@@ -31,7 +31,10 @@ class Device {
  public:
   /// \param num_threads 0: one per usable core; \param l2_bytes per core, 0: as probed
   /// \param communicator door to the other devices of its mesh; null: alone in a 1x1 mesh
-  explicit Device(std::size_t num_threads = 0, std::int64_t l2_bytes = 0, std::shared_ptr<Communicator> communicator = nullptr);
+  explicit Device(std::size_t num_threads = 0, std::int64_t l2_bytes = 0, std::shared_ptr<Communicator> communicator = nullptr)
+      : Device(TeamPlace{.num_threads = num_threads}, l2_bytes, std::move(communicator)) {}
+  /// The calling thread is member 0 of its team. \throws Error: CPUs that this process may not use
+  explicit Device(const TeamPlace& place, std::int64_t l2_bytes = 0, std::shared_ptr<Communicator> communicator = nullptr);
   ~Device();
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;

@@ -10,26 +10,10 @@
 #include "base/file.hpp"
 #include "ops/capture.hpp"
 #include "stage3_run/capture_file.hpp"
-#include "stage3_run/create_run_config.hpp"
+#include "stage3_run/operator_names.hpp"
 #include "stage3_run/runner.hpp"
 
 namespace meshseek {
-
-/// Visits every operator config below a config, whatever its type, with its dotted path.
-template <class Config, class Visit>
-void for_each_operator_config(const Config& config, const std::string& where, Visit&& visit) {
-  for_each_field(config, [&](std::string_view name, const auto& member) {
-    using Member = std::remove_cvref_t<decltype(member)>;
-    const std::string path = where + "." + std::string(name);
-    if constexpr (OperatorConfig<Member>) {
-      visit(member, path);
-    } else if constexpr (ModuleConfig<Member>) {
-      for_each_operator_config(member, path, visit);
-    } else if constexpr (ConfigList<Member>) {
-      for (std::size_t idx = 0; idx < member.size(); ++idx) for_each_operator_config(member[idx], path + "." + std::to_string(idx), visit);
-    }
-  });
-}
 
 /// Records every operator call of a device into a new capture. A crash leaves all lines but the last whole, and the values they name.
 class CaptureWriter final : public OperatorRecorder {

@@ -3,18 +3,22 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <exception>
+#include <iterator>
+#include <utility>
 
 #include "base/error.hpp"
 #include "config/model_config_file.hpp"
-#include "stage3_run/create_run_config.hpp"
+#include "mesh/threads/thread_mesh.hpp"
+#include "stage3_run/device_threads.hpp"
 
 namespace meshseek {
 namespace {
 
-/// The "model" part of a model config document, after its frame has been checked.
-const Tree& model_part(const Tree& document, const MeshShape& mesh, const std::string& mode) {
+/// Checks what stands beside the "model" part of a model config document.
+void check_frame(const Tree& document, const MeshShape& mesh, const std::string& mode) {
   const std::string where = mode + " config";
-  const Tree& model = model_part_of(document, where);
+  model_part_of(document, where);
   if (const std::string& given = document.find("mode")->as_string(where + " mode"); given != mode) {
     throw ConfigError(fmt::format("[{}] is for mode \"{}\"; expected \"{}\"", where, given, mode));
   }
@@ -22,7 +26,6 @@ const Tree& model_part(const Tree& document, const MeshShape& mesh, const std::s
     throw ConfigError(fmt::format("[{}] is for mesh {} but the store is for mesh {}; configure or convert for the same mesh", where, given,
                                   to_string(mesh)));
   }
-  return model;
 }
 
 /// What to say about a config for another number of cores: its cores are then shared out over this device's threads. Empty: it fits.
@@ -39,98 +42,173 @@ std::string core_note(const Tree& document, const std::string& mode, const Devic
       mode, planned, actual);
 }
 
-/// The lists of a whole model have as many elements as config.json says.
-LayerCounts layer_counts(const HfConfig& hf) {
-  return [&hf](std::string_view path) -> std::optional<std::int64_t> {
-    if (path == "model.layers") return hf.num_hidden_layers;
-    if (path == "model.mtp") return hf.num_nextn_predict_layers;
-    return std::nullopt;
-  };
-}
-
 }  // namespace
 
-Runner::Runner(const Path& store, const Tree& prefill_config, const Tree& decode_config, const RunnerOptions& options) {
-  const StoreInfo info = read_store_info(store);
-  hf_ = read_hf_config(store);
-  if (info.mesh.num_devices() != 1) {
-    throw Error(fmt::format("[run] the store is for mesh {} but one device runs; convert it for 1x1 (meshseek convert STORE NEW_STORE)",
-                            to_string(info.mesh)));
-  }
-  device_ = std::make_unique<Device>(options.num_threads);
-  note_ = core_note(prefill_config, "prefill", *device_);
-  if (note_.empty()) note_ = core_note(decode_config, "decode", *device_);
+RunPlan make_run_plan(const Path& store, const Tree& prefill_config, const Tree& decode_config, const RunnerOptions& options) {
+  RunPlan plan = {.store = store,
+                  .info = read_store_info(store),
+                  .hf = read_hf_config(store),
+                  .prefill_config = prefill_config,
+                  .decode_config = decode_config,
+                  .prefault = options.prefault,
+                  .on_progress = options.on_progress};
+  const std::int64_t most = plan.hf.max_position_embeddings;
+  plan.capacity = options.max_tokens > 0 ? std::min(options.max_tokens, most) : most;
+  check_frame(prefill_config, plan.info.mesh, "prefill");
+  check_frame(decode_config, plan.info.mesh, "decode");
+  return plan;
+}
+
+Runner::Runner(const Path& store, const Tree& prefill_config, const Tree& decode_config, const RunnerOptions& options)
+    : plan_(make_run_plan(store, prefill_config, decode_config, options)) {
+  load(options);
+  note_ = core_note(prefill_config, "prefill", device());
+  if (note_.empty()) note_ = core_note(decode_config, "decode", device());
   if (options.strict && !note_.empty()) throw ConfigError(note_);
-  WeightLoader loader(store, info.mesh, options.prefault);
-  const RunConfigOptions merge = {.layer_counts = layer_counts(hf_), .team = &device_->team(), .on_progress = options.on_progress};
-  prefill_ = create_run_config<Model::Config>(model_part(prefill_config, info.mesh, "prefill"), info.weight_config, "model", loader, merge);
-  decode_ = create_run_config<Model::Config>(model_part(decode_config, info.mesh, "decode"), info.weight_config, "model", loader, merge);
-  prefill_.mode = Mode::prefill;
-  decode_.mode = Mode::decode;
-  num_files_ = loader.num_files();
-  weight_bytes_ = loader.bytes();
-  model_ = std::make_unique<Model>(hf_, MeshDevice{.shape = info.mesh, .device = {}});
-  capacity_ = options.max_tokens > 0 ? std::min(options.max_tokens, hf_.max_position_embeddings) : hf_.max_position_embeddings;
+  plan_.prefill_config = plan_.decode_config = {};
   reset();
 }
 
-void Runner::reset() { state_ = create_sequence(); }
+void Runner::load(const RunnerOptions& options) {
+  if (const FrontProcess& process = options.process; process.others) {
+    others_ = process.others;
+    process.others->load(plan_.capacity);
+    return load_first(process.place.team, process.communicator);
+  }
+  const std::vector<DevicePlace> places = place_here(static_cast<std::size_t>(mesh().num_devices()), options.bind, options.num_threads);
+  if (places.size() == 1) {
+    first_ = std::make_unique<DeviceRunner>(plan_, places.front().team, nullptr);
+    return;
+  }
+  const std::vector<std::shared_ptr<Communicator>> communicators = make_thread_mesh(mesh());
+  others_ = std::make_shared<DeviceThreads>(plan_, places, communicators);
+  load_first(places.front().team, communicators.front());
+}
+
+void Runner::load_first(const TeamPlace& place, const std::shared_ptr<Communicator>& communicator) {
+  std::exception_ptr own;
+  try {
+    first_ = std::make_unique<DeviceRunner>(plan_, place, communicator);
+  } catch (...) {
+    own = std::current_exception();
+  }
+  others_->finish(own);
+}
+
+template <class Own>
+auto Runner::together(const Command& command, const Own& own) {
+  if (!others_) return own();
+  others_->start(command);
+  std::optional<decltype(own())> result;
+  std::exception_ptr error;
+  try {
+    result = own();
+  } catch (...) {
+    error = std::current_exception();
+    device().communicator().fail(message_of(error));
+  }
+  others_->finish(error);
+  return std::move(*result);
+}
+
+void Runner::together(const Command& command) {
+  together(command, [&] {
+    first_->execute(command);
+    return true;
+  });
+}
+
+void Runner::reset() { together({.kind = Command::Kind::create, .slot = kOwn}); }
 
 void Runner::check_vocabulary(std::span<const std::int64_t> ids) const {
   if (ids.empty()) throw Error("[run] the prompt has no tokens; expected at least one");
+  const std::int64_t vocab_size = plan_.hf.vocab_size;
   for (std::size_t position = 0; position < ids.size(); ++position) {
-    if (ids[position] < 0 || ids[position] >= hf_.vocab_size) {
-      throw Error(fmt::format("[run] token id {} at position {} is beyond the vocabulary of {}", ids[position], position, hf_.vocab_size));
+    if (ids[position] < 0 || ids[position] >= vocab_size) {
+      throw Error(fmt::format("[run] token id {} at position {} is beyond the vocabulary of {}", ids[position], position, vocab_size));
     }
   }
 }
 
-void Runner::check_capacity(const Model::State& state, std::size_t num_new_ids) const {
-  const std::int64_t needed = state.num_tokens() + static_cast<std::int64_t>(num_new_ids);
-  if (needed > capacity_) {
+void Runner::check_capacity(std::int64_t slot, std::size_t num_new_ids) {
+  const std::int64_t needed = num_tokens(slot) + static_cast<std::int64_t>(num_new_ids);
+  if (needed > capacity()) {
     throw Error(fmt::format("[run] the context would be {} tokens; the limit is {} (max_position_embeddings {}); shorten the prompt",
-                            needed, capacity_, hf_.max_position_embeddings));
+                            needed, capacity(), plan_.hf.max_position_embeddings));
   }
 }
 
-Tensor Runner::ids_tensor(std::span<const std::int64_t> ids) const {
-  const std::vector<std::uint32_t> values(ids.begin(), ids.end());
-  return Tensor::from<std::uint32_t>({static_cast<std::int64_t>(ids.size())}, values, device_.get());
+void Runner::check_slot(std::int64_t slot) const {
+  if (!slots_.contains(slot)) throw Error(fmt::format("[run] there is no sequence in slot {}", slot));
 }
 
-Model::Output Runner::prefill(std::span<const std::int64_t> ids, Model::Logits logits, Model::Trace* trace) {
+Model::Output Runner::prefill(std::span<const std::int64_t> ids, Model::Logits logits, Model::Trace* trace, std::int64_t slot) {
   check_vocabulary(ids);
-  check_capacity(state_, ids.size());
-  Model::State* own = &state_;
-  return model_->forward(ids_tensor(ids), prefill_, std::span(&own, 1), logits, trace);
+  check_slot(slot);
+  check_capacity(slot, ids.size());
+  return together({.kind = Command::Kind::prefill, .logits = logits, .slot = slot, .is_traced = trace != nullptr, .ids = ids},
+                  [&] { return first_->prefill(ids, slot, logits, trace); });
 }
 
 Model::Output Runner::decode(std::int64_t id, Model::Trace* trace) {
-  Model::State* own = &state_;
+  const std::int64_t own = kOwn;
   return decode(std::span(&id, 1), std::span(&own, 1), trace);
 }
 
-Model::Output Runner::decode(std::span<const std::int64_t> ids, std::span<Model::State* const> sequences, Model::Trace* trace) {
+Model::Output Runner::decode(std::span<const std::int64_t> ids, std::span<const std::int64_t> slots, Model::Trace* trace) {
   check_vocabulary(ids);
-  if (ids.size() != sequences.size())
-    throw Error(fmt::format("[run] {} tokens for {} sequences; expected one token for each", ids.size(), sequences.size()));
-  for (std::size_t idx = 0; idx < sequences.size(); ++idx) {
-    check_capacity(*sequences[idx], 1);
-    if (std::find(sequences.begin(), sequences.begin() + static_cast<std::ptrdiff_t>(idx), sequences[idx]) !=
-        sequences.begin() + static_cast<std::ptrdiff_t>(idx))
+  if (ids.size() != slots.size())
+    throw Error(fmt::format("[run] {} tokens for {} sequences; expected one token for each", ids.size(), slots.size()));
+  for (std::size_t idx = 0; idx < slots.size(); ++idx) {
+    check_slot(slots[idx]);
+    check_capacity(slots[idx], 1);
+    if (std::ranges::find(slots.first(idx), slots[idx]) != slots.first(idx).end())
       throw Error(fmt::format("[run] sequence {} is in the batch twice; expected different sequences", idx));
   }
-  device_->make_room(sequences.size());
-  return model_->forward(ids_tensor(ids), decode_, sequences, Model::Logits::all, trace);
+  return together({.kind = Command::Kind::decode, .is_traced = trace != nullptr, .ids = ids, .slots = slots}, [&] { return first_->decode(ids, slots, trace); });
 }
 
-Model::State Runner::create_sequence() { return Model::create_state(hf_, decode_, capacity_, *device_); }
+std::int64_t Runner::take_slot() {
+  std::int64_t slot = kOwn;
+  while (slots_.contains(slot)) ++slot;
+  slots_.insert(slot);
+  return slot;
+}
+
+void Runner::drop(std::int64_t slot) noexcept {
+  slots_.erase(slot);
+  try {
+    together({.kind = Command::Kind::drop, .slot = slot});
+  } catch (...) {  // a mesh that has failed: the next call says so
+  }
+}
+
+Sequence Runner::create_sequence() {
+  Sequence sequence(*this, take_slot());
+  together({.kind = Command::Kind::create, .slot = sequence.slot()});
+  return sequence;
+}
+
+Sequence Runner::copy_sequence(std::int64_t slot) {
+  Sequence sequence(*this, take_slot());
+  together({.kind = Command::Kind::copy, .slot = sequence.slot(), .source = slot});
+  return sequence;
+}
 
 Mtp::Output Runner::mtp(const Model::Output& main, std::span<const std::int64_t> ids) {
-  if (prefill_.mtp.empty()) throw Error("[run] the model has no MTP module (num_nextn_predict_layers is 0)");
+  if (prefill_run_config().mtp.empty()) throw Error("[run] the model has no MTP module (num_nextn_predict_layers is 0)");
   if (ids.size() < 2) throw Error("[run] MTP needs at least two tokens: row i sees token i+1");
   check_vocabulary(ids);
-  return model_->forward_mtp(0, main, ids_tensor(ids.subspan(1)), prefill_, state_);
+  return together({.kind = Command::Kind::mtp, .slot = kOwn, .ids = ids}, [&] { return first_->mtp(&main, ids, kOwn); });
+}
+
+void Runner::start_trace() { together({.kind = Command::Kind::start_trace}); }
+
+std::vector<DeviceTrace> Runner::collect_trace() {
+  together({.kind = Command::Kind::collect_trace});
+  std::vector<DeviceTrace> traces = {first_->collect_trace()};
+  if (others_) std::ranges::move(others_->collect_traces(), std::back_inserter(traces));
+  return traces;
 }
 
 }  // namespace meshseek

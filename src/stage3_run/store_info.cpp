@@ -1,3 +1,5 @@
+#include "stage3_run/store_info.hpp"
+
 #include <fmt/format.h>
 
 #include <array>
@@ -7,7 +9,6 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "config/serialise.hpp"
-#include "stage3_run/runner.hpp"
 
 namespace meshseek {
 namespace {

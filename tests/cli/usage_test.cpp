@@ -14,7 +14,7 @@ using Flags = std::set<std::string>;
 
 const std::vector<std::string> kVerbs = {"convert",  "configure", "run",     "logits", "score", "tokenize",
                                          "template", "inspect",   "explain", "replay", "tune",  "generate-checkpoint",
-                                         "verify",   "bench"};
+                                         "verify",   "bench",     "plan"};
 
 class Usage : public ProgramTest {};
 

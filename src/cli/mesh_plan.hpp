@@ -1,0 +1,73 @@
+/// What a mesh would hold, read, compute and send for a model, from the shape of the model alone, and how fast that makes it.
+#pragma once
+#include <cstdint>
+
+#include "config/tree.hpp"
+#include "hf/hf_config.hpp"
+#include "mesh/mesh_shape.hpp"
+#include "tensor/dtype.hpp"
+
+namespace meshseek::cli {
+
+/// What one host can do.
+struct HostRates {
+  double read_bytes_s = 0.0;
+  double fp32_flop_s = 0.0;  ///< attention and head
+  double int8_op_s = 0.0;    ///< feed-forward blocks with block-float weights
+};
+
+/// One link, in one direction.
+struct LinkRates {
+  double bytes_s = 0.0;
+  double latency_s = 0.0;
+};
+
+struct MeshPlanInput {
+  HfConfig hf = {};
+  DataType dtype = DataType::bfloat8_b;  ///< of the projections
+  MeshShape mesh = {};
+  std::int64_t hosts = 1;       ///< neighbouring ranks share one
+  std::int64_t context = 4096;  ///< tokens that a sequence has room for, and that decode finds in the cache
+  std::int64_t batch = 1;       ///< sequences that are decoded at once
+  std::int64_t prompt = 512;    ///< tokens of a prefill
+  HostRates host = {};
+  LinkRates link = {};         ///< between hosts
+  LinkRates local = {};        ///< between devices of one host
+  double memory_share = 0.8;   ///< of the read rate that decode reaches, see docs/performance.md
+  double compute_share = 0.5;  ///< of the compute rate that prefill reaches
+};
+
+/// What a device sends along one axis in one pass, and in how many steps that follow each other.
+struct AxisTraffic {
+  double bytes = 0.0;
+  double steps = 0.0;
+};
+
+/// One pass on the busiest device.
+struct PassPlan {
+  double read_bytes = 0.0;
+  double fp32_flop = 0.0;
+  double int8_flop = 0.0;
+  AxisTraffic over_rows = {};  ///< axis 0: to the devices of the same column
+  AxisTraffic over_cols = {};  ///< axis 1: to the devices of the same row
+  double read_s = 0.0;
+  double compute_s = 0.0;
+  double link_s = 0.0;
+  double tok_s = 0.0;  ///< tokens of all sequences
+};
+
+struct MeshPlan {
+  double weight_bytes = 0.0;  ///< of one device, MTP modules left out
+  double cache_bytes = 0.0;   ///< of one device
+  PassPlan decode = {};
+  PassPlan prefill = {};
+};
+
+/// Weights are cut as docs/store.md says, users lie over rows, a prompt is cut over rows; bfloat16 on the wire and in the cache; rings. Reading and computing
+/// overlap, links wait for both. Experts are chosen evenly; a mesh is as fast as its busiest device. \throws Error: more hosts than devices
+MeshPlan plan_mesh(const MeshPlanInput& input);
+
+Tree to_tree(const MeshPlanInput& input, const MeshPlan& plan);
+std::string to_text(const MeshPlanInput& input, const MeshPlan& plan);
+
+}  // namespace meshseek::cli
