@@ -36,9 +36,11 @@ Dispatched moe_dispatch(const Tensor& x, const Routing& routing, std::int64_t nu
     ++result.offsets[static_cast<std::size_t>(expert_idx) + 1];
   }
   for (std::size_t idx = 1; idx < result.offsets.size(); ++idx) result.offsets[idx] += result.offsets[idx - 1];
-  std::vector<std::int64_t> next(result.offsets.begin(), result.offsets.end() - 1);
+  Device& device = device_of(x, "moe_dispatch");
+  const Scratch<std::int64_t> next(num_experts, device);
+  std::copy_n(result.offsets.begin(), num_experts, next.begin());
   result.slots.resize(indices.size());
-  std::vector<std::int64_t> tokens(indices.size());
+  const Scratch<std::int64_t> tokens(static_cast<std::int64_t>(indices.size()), device);
   for (std::size_t slot = 0; slot < indices.size(); ++slot) {
     const auto row = static_cast<std::size_t>(next[static_cast<std::size_t>(indices[slot])]++);
     result.slots[row] = static_cast<std::int64_t>(slot);
@@ -61,7 +63,7 @@ Tensor moe_combine(const Tensor& rows, const Dispatched& dispatched, const Routi
     throw ShapeError(fmt::format("[moe_combine] rows are {} but the routing {}; expected tokens times experts a token",
                                  to_string(rows.shape()), to_string(routing.weights.shape())));
   }
-  std::vector<std::int64_t> row_of_slot(dispatched.slots.size());
+  const Scratch<std::int64_t> row_of_slot(num_tokens * k, device);
   for (std::size_t row = 0; row < dispatched.slots.size(); ++row)
     row_of_slot[static_cast<std::size_t>(dispatched.slots[row])] = static_cast<std::int64_t>(row);
   const auto weights = routing.weights.data<float>();
@@ -73,8 +75,8 @@ Tensor moe_combine(const Tensor& rows, const Dispatched& dispatched, const Routi
   const cpu::RowReader reader(rows, hidden);
   const cpu::RowWriter writer(y, hidden);
   for_each_piece(plan, device.team(), 8, [&](const Piece& piece) {
-    std::vector<float> line(static_cast<std::size_t>(hidden));
-    std::vector<float> sum(line.size());
+    const Scratch<float> line(hidden, device);
+    const Scratch<float> sum(hidden, device);
     for (std::int64_t token = piece.row_begin; token < piece.row_end; ++token) {
       std::fill(sum.begin(), sum.end(), 0.0F);
       for (std::int64_t slot = token * k; slot < (token + 1) * k; ++slot) {

@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
-#include <vector>
 
 #include "ops/capture.hpp"
 #include "ops/cpu/rows.hpp"
@@ -12,6 +12,19 @@
 #include "ops/validate.hpp"
 
 namespace meshseek {
+namespace {
+
+Scratch<float> weight_values(const Tensor& weight, Device& device) {
+  Scratch<float> values(weight.volume(), device);
+  const bool has_rows = weight.layout() == Layout::row_major && (weight.dtype() == DataType::float32 || weight.dtype() == DataType::bfloat16);
+  if (has_rows && weight.has_storage())
+    cpu::RowReader(weight, weight.volume()).read(0, values.data());
+  else
+    std::ranges::copy(to_float_vector(weight), values.begin());
+  return values;
+}
+
+}  // namespace
 
 Tensor rms_norm(const Tensor& x, const RmsNormConfig& cfg) {
   const RecordedCall call(x, "rms_norm", cfg, [&](CallValues& in) { in.add("x", x); });
@@ -22,7 +35,7 @@ Tensor rms_norm(const Tensor& x, const RmsNormConfig& cfg) {
     throw ShapeError(fmt::format("[rms_norm] x is {} but the weight is {}; expected [{}]", to_string(x.shape()),
                                  to_string(cfg.weight.tensor.shape()), dim));
   }
-  const std::vector<float> weight = to_float_vector(cfg.weight.tensor);
+  const Scratch<float> weight = weight_values(cfg.weight.tensor, device);
   const cpu::RowReader reader(x, dim);
   const ShardPlan plan = make_shard_plan(cfg.memory_config, reader.num_rows(), dim, device, "rms_norm");
   log_operator(
@@ -31,7 +44,7 @@ Tensor rms_norm(const Tensor& x, const RmsNormConfig& cfg) {
   Tensor y = make_result(x.shape(), cfg.dtype, cfg.memory_config, device, "rms_norm");
   const cpu::RowWriter writer(y, dim);
   for_each_piece(plan, device.team(), 8, [&](const Piece& piece) {
-    std::vector<float> line(static_cast<std::size_t>(dim));
+    const Scratch<float> line(dim, device);
     for (std::int64_t row = piece.row_begin; row < piece.row_end; ++row) {
       reader.read(row, line.data());
       double squares = 0.0;
