@@ -73,6 +73,13 @@ void flush_to_disk(const Path& path) {
   fail(path, "cannot flush");
 }
 
+void forget_cached(const Path& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  static_cast<void>(::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
+  ::close(fd);
+}
+
 std::string read_text_file(const Path& path, std::size_t max_bytes) {
   const MappedFile file(path);
   const auto bytes = file.bytes();

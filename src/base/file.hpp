@@ -50,6 +50,9 @@ class AtomicFile {
 /// fsync of a file or folder. \throws Error naming the path.
 void flush_to_disk(const Path& path);
 
+/// Drops what the page cache holds of a flushed file: the small pages it was written in. Who maps it next gets huge pages (see MappedFile). Only a hint.
+void forget_cached(const Path& path);
+
 /// A new file that grows; what was written is handed to the system at once.
 class AppendedFile {
  public:

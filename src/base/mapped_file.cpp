@@ -12,9 +12,12 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/zeroed_memory.hpp"
 
 namespace meshseek {
 namespace {
+
+constexpr std::size_t kPage = 4096;
 
 struct FileDescriptor {
   int fd = -1;
@@ -22,6 +25,27 @@ struct FileDescriptor {
     if (fd >= 0) ::close(fd);
   }
 };
+
+/// At a multiple of the huge page size, so that huge pages of the page cache can be mapped as such. A small file takes no more than it needs.
+void* map(int fd, std::size_t size) {
+  if (size < kHugePage) return ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
+  void* room = ::mmap(nullptr, size + kHugePage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (room == MAP_FAILED) return room;
+  auto* begin = static_cast<std::byte*>(room);
+  const std::size_t before = (kHugePage - reinterpret_cast<std::uintptr_t>(begin) % kHugePage) % kHugePage;
+  void* address = ::mmap(begin + before, size, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0);
+  if (address == MAP_FAILED) {
+    const int error = errno;
+    ::munmap(room, size + kHugePage);
+    errno = error;
+    return address;
+  }
+  const std::size_t end = (before + size + kPage - 1) / kPage * kPage;
+  if (before > 0) ::munmap(begin, before);
+  if (end < size + kHugePage) ::munmap(begin + end, size + kHugePage - end);
+  ::madvise(address, size, MADV_HUGEPAGE);  // advice: where the file system has no large folios, the pages are small
+  return address;
+}
 
 }  // namespace
 
@@ -35,7 +59,7 @@ MappedFile::MappedFile(const Path& path) : path_(path) {
   }
   size_ = static_cast<std::size_t>(info.st_size);
   if (size_ == 0) return;
-  void* address = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, file.fd, 0);
+  void* address = map(file.fd, size_);
   if (address == MAP_FAILED) throw Error(fmt::format("[{}] cannot map the file: {}", path.string(), std::strerror(errno)));
   data_ = static_cast<const std::byte*>(address);
 }

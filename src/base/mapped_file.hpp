@@ -8,7 +8,8 @@ namespace meshseek {
 
 using Path = std::filesystem::path;
 
-/// Maps a regular file read-only; pages are read on first use, so opening costs no memory. Move-only.
+/// Maps a regular file read-only; pages are read on first use, so opening costs no memory. Move-only. Files of 2 MiB or more are mapped in huge pages where
+/// the file system caches them so (ext4 and XFS of newer kernels: what is read for the first time through such a mapping; not what was written lately).
 class MappedFile {
  public:
   /// \throws Error naming the path when the file is missing, not a regular file or not readable. An empty file maps to an empty span.

@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <cstdint>
 #include <fstream>
 #include <string>
 #include <type_traits>
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/file.hpp"
+#include "base/zeroed_memory.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace meshseek {
@@ -42,6 +45,25 @@ TEST_F(MappedFiles, ShowTheWholeFileAndItsPath) {
 }
 
 TEST_F(MappedFiles, AreEmptyForAnEmptyFile) { EXPECT_TRUE(MappedFile(write("a", "")).bytes().empty()); }
+
+/// So that the kernel can map huge pages of its page cache as such.
+TEST_F(MappedFiles, BeginAtAHugePageWhenTheyAreAsLargeAsOne) {
+  for (const std::size_t size : {kHugePage, kHugePage + 1, 3 * kHugePage - 1}) {
+    std::string content(size, 'a');
+    content.back() = 'z';
+    const MappedFile file(write("a", content));
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(file.bytes().data()) % kHugePage, 0U) << size;
+    EXPECT_TRUE(text(file) == content) << size;
+  }
+}
+
+TEST_F(MappedFiles, ReadTheSameWhenThePageCacheHasForgottenThem) {
+  const Path path = write("a", std::string(3 * kHugePage, 'a'));
+  flush_to_disk(path);
+  forget_cached(path);
+  EXPECT_TRUE(text(MappedFile(path)) == std::string(3 * kHugePage, 'a'));
+  forget_cached(folder_.path() / "missing");  // only a hint: no error
+}
 
 TEST_F(MappedFiles, StayReadableWhenTheFileIsDeleted) {
   const Path path = write("a", "bytes");

@@ -1,12 +1,16 @@
 #include "mesh/dram_pool.hpp"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <deque>
 #include <limits>
 #include <mutex>
 #include <new>
+#include <vector>
 
 #include "base/zeroed_memory.hpp"
+#include "mesh/counted_block.hpp"
 
 namespace meshseek {
 namespace {
@@ -50,7 +54,34 @@ struct DramPool::State {
     }
   }
 
+  /// A block of `size` bytes, a power of two, its header among them. Free ones are linked through their first bytes.
+  void* take_small(std::size_t size) {
+    const std::lock_guard lock(mutex);
+    void*& first = small_blocks[static_cast<std::size_t>(std::countr_zero(size))];
+    if (first != nullptr) {
+      void* block = first;
+      first = *static_cast<void**>(block);
+      return block;
+    }
+    if (size > pages_left) {
+      pages.push_back(map_zeroed(kHugePage));
+      pages_left = kHugePage;
+    }
+    pages_left -= size;
+    return static_cast<std::byte*>(pages.back().get()) + pages_left;
+  }
+
+  void give_back(void* block, std::size_t size) {
+    const std::lock_guard lock(mutex);
+    void*& first = small_blocks[static_cast<std::size_t>(std::countr_zero(size))];
+    *static_cast<void**>(block) = first;
+    first = block;
+  }
+
   mutable std::mutex mutex;
+  std::array<void*, 24> small_blocks = {};   ///< the first free one of each power of two
+  std::vector<std::shared_ptr<void>> pages;  ///< of the small blocks
+  std::size_t pages_left = 0;                ///< bytes of the last of them that nobody had yet: its first ones
   std::size_t used = 0;
   std::size_t peak = 0;
   std::size_t cached = 0;
@@ -61,6 +92,10 @@ DramPool::DramPool() : state_(std::make_shared<State>()) {}
 
 std::shared_ptr<void> DramPool::allocate(std::size_t bytes) {
   if (bytes > std::numeric_limits<std::size_t>::max() / 4) throw std::bad_alloc();
+  if (bytes < kSmallest) {
+    const std::size_t small = std::bit_ceil(bytes + kBlockHeader);
+    return share_block(state_, state_->take_small(small), small);
+  }
   const std::size_t size = std::max<std::size_t>(1, (bytes + kHugePage - 1) / kHugePage) * kHugePage;
   Block block;
   {

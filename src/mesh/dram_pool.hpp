@@ -1,4 +1,4 @@
-/// Main memory of large results, used again from operator to operator.
+/// Main memory of results and scratch, used again from operator to operator.
 #pragma once
 #include <cstddef>
 #include <memory>
@@ -6,10 +6,11 @@
 namespace meshseek {
 
 /// Recycled blocks in huge pages. Fresh memory costs a page fault and a zeroing for each page, as long as many an operator takes. Thread-safe.
+/// Large requests have pages of their own; small ones share them, in sizes of powers of two that are never given up, so that a step that asks for the same
+/// as the one before allocates nothing.
 class DramPool {
  public:
-  /// Smaller requests are better served by malloc.
-  static constexpr std::size_t kSmallest = std::size_t{1} << 20;
+  static constexpr std::size_t kSmallest = std::size_t{1} << 20;  ///< of the large requests
 
   DramPool();
 
@@ -17,8 +18,8 @@ class DramPool {
   /// \throws std::bad_alloc
   std::shared_ptr<void> allocate(std::size_t bytes);
 
-  std::size_t used() const;    ///< bytes of the blocks that are handed out
-  std::size_t cached() const;  ///< bytes of the free blocks: with those in use never more than a quarter above the most that were in use
+  std::size_t used() const;    ///< bytes of the large blocks that are handed out
+  std::size_t cached() const;  ///< bytes of the free large blocks: with those in use never more than a quarter above the most that were in use
 
  private:
   struct State;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <new>
@@ -19,6 +20,35 @@ TEST(DramPool, HandsOutABlockAgainOnceItWasFreed) {
   EXPECT_EQ(pool.allocate(6 * kMiB + 1).get(), first);
   EXPECT_EQ(pool.used(), 0U);
   EXPECT_EQ(pool.cached(), 8 * kMiB);
+}
+
+TEST(DramPool, SmallBlocksAreHandedOutAgainToo) {
+  DramPool pool;
+  const void* first = pool.allocate(3000).get();
+  EXPECT_EQ(pool.allocate(2900).get(), first);
+  EXPECT_NE(pool.allocate(100).get(), first);
+}
+
+TEST(DramPool, SmallBlocksOfAllSizesAreAlignedAndDoNotOverlap) {
+  DramPool pool;
+  struct Block {
+    std::shared_ptr<void> memory;
+    std::size_t size;
+    char mark;
+  };
+  std::vector<Block> blocks;
+  for (int round = 0; round < 3; ++round) {
+    for (std::size_t size = 0; size < kMiB; size = 2 * size + 1) {
+      blocks.push_back({pool.allocate(size), size, static_cast<char>(blocks.size())});
+      EXPECT_EQ(reinterpret_cast<std::uintptr_t>(blocks.back().memory.get()) % 64, 0U);
+      std::fill_n(static_cast<char*>(blocks.back().memory.get()), size, blocks.back().mark);
+    }
+    blocks.resize(blocks.size() / 2);
+  }
+  for (const Block& block : blocks) {
+    const char* bytes = static_cast<const char*>(block.memory.get());
+    EXPECT_TRUE(std::all_of(bytes, bytes + block.size, [&](char byte) { return byte == block.mark; })) << block.size;
+  }
 }
 
 TEST(DramPool, BlocksAreAlignedWritableAndDoNotOverlap) {

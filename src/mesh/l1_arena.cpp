@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <map>
 #include <mutex>
 #include <new>
+#include <utility>
+#include <vector>
+
+#include "mesh/counted_block.hpp"
 
 namespace meshseek {
 namespace {
@@ -15,7 +18,10 @@ constexpr std::size_t kAlignment = 64;
 struct Free {
   void operator()(void* block) const { std::free(block); }
 };
-using Block = std::unique_ptr<void, Free>;
+struct Block {
+  std::unique_ptr<void, Free> memory = {};
+  std::size_t size = 0;  ///< without its header
+};
 
 std::size_t round_to_granularity(std::size_t bytes) {
   return std::max<std::size_t>(1, (bytes + kGranularity - 1) / kGranularity) * kGranularity;
@@ -26,39 +32,43 @@ std::size_t round_to_granularity(std::size_t bytes) {
 struct L1Arena::State {
   explicit State(std::size_t bytes) : capacity(bytes) {}
 
-  /// A free block of a fitting size, else a new one. Called with the lock held.
-  Block take(std::size_t size, std::size_t& block_size) {
-    const auto found = free_blocks.lower_bound(size);
-    if (found != free_blocks.end() && found->first <= 2 * size && used + found->first <= capacity) {
-      Block block = std::move(found->second);
-      block_size = found->first;
+  /// The smallest free block of a fitting size, else a new one. Called with the lock held.
+  void* take(std::size_t size, std::size_t& block_size) {
+    auto best = free_blocks.end();
+    for (auto block = free_blocks.begin(); block != free_blocks.end(); ++block) {
+      if (block->size >= size && block->size <= 2 * size && (best == free_blocks.end() || block->size < best->size)) best = block;
+    }
+    if (best != free_blocks.end() && used + best->size <= capacity) {
+      block_size = best->size;
       cached -= block_size;
-      free_blocks.erase(found);
+      void* block = best->memory.release();
+      std::swap(*best, free_blocks.back());
+      free_blocks.pop_back();
       return block;
     }
     // Blocks of other sizes make room.
     while (!free_blocks.empty() && used + cached + size > capacity) {
-      cached -= free_blocks.begin()->first;
-      free_blocks.erase(free_blocks.begin());
+      cached -= free_blocks.back().size;
+      free_blocks.pop_back();
     }
     block_size = size;
-    return Block(std::aligned_alloc(kAlignment, size));
+    return std::aligned_alloc(kAlignment, kBlockHeader + size);
   }
 
   void give_back(void* memory, std::size_t size) {
-    Block block(memory);
+    Block block = {std::unique_ptr<void, Free>(memory), size};
     const std::lock_guard lock(mutex);
     used -= size;
     cached += size;
-    free_blocks.emplace(size, std::move(block));
+    free_blocks.push_back(std::move(block));
   }
 
   mutable std::mutex mutex;
   std::size_t capacity;
   std::size_t used = 0;
   std::size_t peak = 0;
-  std::size_t cached = 0;  ///< bytes of the free blocks
-  std::multimap<std::size_t, Block> free_blocks;
+  std::size_t cached = 0;          ///< bytes of the free blocks
+  std::vector<Block> free_blocks;  ///< grows to the most there ever are
 };
 
 L1Arena::L1Arena(std::size_t capacity) : state_(std::make_shared<State>(capacity)) {}
@@ -68,11 +78,11 @@ std::shared_ptr<void> L1Arena::allocate(std::size_t bytes) {
   const std::lock_guard lock(state_->mutex);
   if (size > state_->capacity || state_->used > state_->capacity - size) return nullptr;
   std::size_t block_size = 0;
-  Block block = state_->take(size, block_size);
+  void* block = state_->take(size, block_size);
   if (block == nullptr) throw std::bad_alloc();
   state_->used += block_size;
   state_->peak = std::max(state_->peak, state_->used);
-  return {block.release(), [state = state_, block_size](void* memory) { state->give_back(memory, block_size); }};
+  return share_block(state_, block, block_size);
 }
 
 void L1Arena::grow(std::size_t capacity) {

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <vector>
+#include <span>
 
 #include "ops/capture.hpp"
 #include "ops/cpu/rows.hpp"
@@ -33,12 +33,12 @@ Tensor elementwise(const Tensor& a, const Tensor& b, DataType dtype, const Memor
   const cpu::RowWriter writer(y, dim);
   for_each_piece(plan, device.team(), 8, [&](const Piece& piece) {
     const std::int64_t count = piece.col_end - piece.col_begin;
-    std::vector<float> a_values(static_cast<std::size_t>(count));
-    std::vector<float> b_values(a_values.size());
+    const Scratch<float> a_values(count, device);
+    const Scratch<float> b_values(count, device);
     for (std::int64_t row = piece.row_begin; row < piece.row_end; ++row) {
       read_a.read_at(row, piece.col_begin, a_values.data(), count);
       read_b.read_at(row, piece.col_begin, b_values.data(), count);
-      combine(a_values, b_values);
+      combine(std::span<float>(a_values), std::span<const float>(b_values));
       writer.write_at(row, piece.col_begin, a_values.data(), count);
     }
   });
@@ -50,7 +50,7 @@ Tensor elementwise(const Tensor& a, const Tensor& b, DataType dtype, const Memor
 Tensor mul(const Tensor& a, const Tensor& b, const MulConfig& cfg) {
   const RecordedCall call(a, "mul", cfg, [&](CallValues& in) { in.add("a", a).add("b", b); });
   validate(cfg, "mul");
-  const auto combine = [&](std::vector<float>& a_values, const std::vector<float>& b_values) {
+  const auto combine = [&](std::span<float> a_values, std::span<const float> b_values) {
     for (const UnaryOpType op : cfg.input_tensor_a_activations) apply_unary(op, a_values);
     for (std::size_t col = 0; col < a_values.size(); ++col) a_values[col] *= b_values[col];
   };
@@ -60,7 +60,7 @@ Tensor mul(const Tensor& a, const Tensor& b, const MulConfig& cfg) {
 Tensor binary(const Tensor& a, const Tensor& b, const BinaryConfig& cfg) {
   const RecordedCall call(a, "binary", cfg, [&](CallValues& in) { in.add("a", a).add("b", b); });
   validate(cfg, "binary");
-  const auto combine = [](std::vector<float>& a_values, const std::vector<float>& b_values) {
+  const auto combine = [](std::span<float> a_values, std::span<const float> b_values) {
     for (std::size_t col = 0; col < a_values.size(); ++col) a_values[col] += b_values[col];
   };
   return call.result(elementwise(a, b, cfg.dtype.value_or(a.dtype()), cfg.memory_config, "binary", combine));

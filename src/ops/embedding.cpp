@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <vector>
-
 #include "ops/capture.hpp"
 #include "ops/cpu/rows.hpp"
 #include "ops/cpu/weight_block.hpp"
@@ -38,7 +36,7 @@ Tensor embedding(const Tensor& ids, const EmbeddingConfig& cfg) {
   Tensor y = make_result({ids.dim(0), table.dim(1)}, cfg.dtype, cfg.memory_config, device, "embedding");  // [T, hidden]
   const cpu::RowWriter writer(y, table.dim(1));
   for_each_piece(plan, device.team(), 8, [&](const Piece& piece) {
-    std::vector<float> line(static_cast<std::size_t>(rows.padded_cols()));
+    const Scratch<float> line(rows.padded_cols(), device);
     for (std::int64_t position = piece.row_begin; position < piece.row_end; ++position) {
       rows.decode_rows(0, values[static_cast<std::size_t>(position)], 1, rows.all_columns(), false, line.data());
       writer.write(position, line.data());

@@ -1,10 +1,9 @@
 #include <fmt/format.h>
 
-#include <vector>
-
 #include "ops/capture.hpp"
 #include "ops/cpu/rows.hpp"
 #include "ops/flash_mla.hpp"
+#include "ops/memory.hpp"
 #include "ops/operator_log.hpp"
 
 namespace meshseek {
@@ -44,7 +43,8 @@ void update_cache(LatentCaches caches, const Tensor& c_kv, const Tensor& k_rope,
     only_sequence(caches.size(), "update_cache");
     in.add("c_kv", c_kv).add("k_rope", k_rope).add("num_tokens", first.num_tokens).add("width", first.rows.dim(1));
   });
-  log_operator(device_of(c_kv, "update_cache"), "update_cache",
+  Device& device = device_of(c_kv, "update_cache");
+  log_operator(device, "update_cache",
                [&] { return fmt::format("c_kv {} at {}", to_string(c_kv.shape()), first.num_tokens); });
   const auto num_caches = static_cast<std::int64_t>(caches.size());
   const std::int64_t num_tokens = c_kv.dim(0) / num_caches;  // of each
@@ -53,7 +53,7 @@ void update_cache(LatentCaches caches, const Tensor& c_kv, const Tensor& k_rope,
   const std::int64_t width = first.rows.dim(1);
   const cpu::RowReader read_latent(c_kv, rank);
   const cpu::RowReader read_key(k_rope, width - rank);
-  std::vector<float> line(static_cast<std::size_t>(width));
+  const Scratch<float> line(width, device);
   std::int64_t row = 0;
   for (LatentCache* cache : caches) {
     const cpu::RowWriter writer(cache->rows, width);
@@ -82,7 +82,7 @@ Tensor cached_latents(const LatentCache& cache, DataType dtype) {
   Tensor y = Tensor::empty({cache.num_tokens, 1, cache.kv_lora_rank}, dtype, &device);  // [S, 1, r]
   const cpu::RowReader reader(cache.rows, cache.rows.dim(1));
   const cpu::RowWriter writer(y, cache.kv_lora_rank);
-  std::vector<float> line(static_cast<std::size_t>(cache.rows.dim(1)));
+  const Scratch<float> line(cache.rows.dim(1), device);
   for (std::int64_t token = 0; token < cache.num_tokens; ++token) {
     reader.read(token, line.data());
     writer.write(token, line.data());

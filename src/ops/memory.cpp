@@ -72,7 +72,6 @@ Tensor make_result(Shape shape, DataType dtype, const MemoryConfig& memory_confi
   const std::int64_t bytes = storage_bytes(shape, dtype, Layout::row_major);
   if (memory_config.buffer_type != BufferType::L1) {
     device.count_dram_bytes(bytes);
-    if (static_cast<std::size_t>(bytes) < DramPool::kSmallest) return Tensor::empty(std::move(shape), dtype, &device);
     return Tensor::in_memory(device.dram().allocate(static_cast<std::size_t>(bytes)), std::move(shape), dtype, &device);
   }
   std::shared_ptr<void> memory = device.l1().allocate(static_cast<std::size_t>(bytes));
@@ -98,10 +97,10 @@ ShardPlan make_shard_plan(const MemoryConfig& memory_config, std::int64_t rows, 
   return plan;
 }
 
-void for_each_piece(const ShardPlan& plan, ThreadTeam& team, std::size_t grain, const std::function<void(const Piece&)>& body) {
+void for_each_piece(const ShardPlan& plan, ThreadTeam& team, std::size_t grain, PieceBody body) {
   if (plan.memory_layout == TensorMemoryLayout::INTERLEAVED) {
     team.parallel_for(static_cast<std::size_t>(plan.rows), grain, [&](std::size_t begin, std::size_t end) {
-      body({static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end), 0, plan.cols});
+      body.call(body.object, {static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end), 0, plan.cols});
     });
     return;
   }
@@ -112,7 +111,7 @@ void for_each_piece(const ShardPlan& plan, ThreadTeam& team, std::size_t grain, 
       const std::int64_t col_core = plan.cores_by_column ? core / plan.row_cores : core % plan.col_cores;
       const Piece piece = {row_core * plan.rows_per_core, std::min((row_core + 1) * plan.rows_per_core, plan.rows),
                            col_core * plan.cols_per_core, std::min((col_core + 1) * plan.cols_per_core, plan.cols)};
-      if (piece.row_begin < piece.row_end && piece.col_begin < piece.col_end) body(piece);
+      if (piece.row_begin < piece.row_end && piece.col_begin < piece.col_end) body.call(body.object, piece);
     }
   });
 }

@@ -1,9 +1,8 @@
 /// What a memory config means here: where a result lies, and which core computes which piece of it.
 #pragma once
 #include <cstdint>
-#include <functional>
 #include <memory>
-#include <new>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -20,11 +19,28 @@ Tensor make_result(Shape shape, DataType dtype, const MemoryConfig& memory_confi
 /// Uninitialised memory for `count` values while an operator runs, aligned to 64.
 template <class T>
 std::shared_ptr<T> make_scratch(std::size_t count, Device& device) {
-  constexpr std::align_val_t kAlignment{64};
-  const std::size_t bytes = count * sizeof(T);
-  if (bytes >= DramPool::kSmallest) return std::static_pointer_cast<T>(device.dram().allocate(bytes));
-  return {static_cast<T*>(::operator new(bytes, kAlignment)), [](T* data) { ::operator delete(data, kAlignment); }};
+  return std::static_pointer_cast<T>(device.dram().allocate(count * sizeof(T)));
 }
+
+/// The same as a range. Not initialised.
+template <class T>
+class Scratch {
+ public:
+  Scratch(std::int64_t count, Device& device)
+      : memory_(make_scratch<T>(static_cast<std::size_t>(count), device)), values_(memory_.get(), static_cast<std::size_t>(count)) {}
+
+  T* data() const { return values_.data(); }
+  std::size_t size() const { return values_.size(); }
+  T& operator[](std::size_t idx) const { return values_[idx]; }
+  T* begin() const { return values_.data(); }
+  T* end() const { return values_.data() + values_.size(); }
+  operator std::span<T>() const { return values_; }        // NOLINT(google-explicit-constructor): as std::vector
+  operator std::span<const T>() const { return values_; }  // NOLINT(google-explicit-constructor)
+
+ private:
+  std::shared_ptr<T> memory_;
+  std::span<T> values_;
+};
 
 /// Pieces of a matrix of `rows` x `cols` values, one for each core.
 struct ShardPlan {
@@ -50,8 +66,19 @@ struct Piece {
 ShardPlan make_shard_plan(const MemoryConfig& memory_config, std::int64_t rows, std::int64_t cols, const Device& device,
                           std::string_view op);
 
+/// A borrowed callable.
+struct PieceBody {
+  const void* object = nullptr;
+  void (*call)(const void* object, const Piece& piece) = nullptr;
+};
+void for_each_piece(const ShardPlan& plan, ThreadTeam& team, std::size_t grain, PieceBody body);
+
 /// Calls body(piece) for each core's piece that is not empty, neighbouring cores on one thread; INTERLEAVED: for even runs of rows, at least `grain` each.
-void for_each_piece(const ShardPlan& plan, ThreadTeam& team, std::size_t grain, const std::function<void(const Piece&)>& body);
+template <class Body>
+void for_each_piece(const ShardPlan& plan, ThreadTeam& team, std::size_t grain, const Body& body) {
+  for_each_piece(plan, team, grain,
+                 PieceBody{&body, [](const void* object, const Piece& piece) { (*static_cast<const Body*>(object))(piece); }});
+}
 
 /// A sharded result of a matrix product lies where its cores computed it: the shards must be those of the program.
 /// \throws ConfigError naming the field that differs

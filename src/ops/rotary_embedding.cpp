@@ -7,6 +7,7 @@
 
 #include "ops/capture.hpp"
 #include "ops/cpu/rows.hpp"
+#include "ops/memory.hpp"
 #include "ops/operator_log.hpp"
 
 namespace meshseek {
@@ -54,7 +55,7 @@ Tensor rotary_embedding(Tensor x, const RopeTables& tables, const RotaryEmbeddin
   const std::int64_t dim = x.dim(2);
   const cpu::RowReader reader(x, dim);
   const cpu::RowWriter writer(x, dim);
-  std::vector<float> line(static_cast<std::size_t>(dim));
+  const Scratch<float> line(dim, device);
   for (std::int64_t row = 0; row < x.dim(0) * heads; ++row) {
     const std::int64_t token = row / heads;
     reader.read(row, line.data());

@@ -155,7 +155,10 @@ void StagedStore::move_staged(ThreadTeam& team) {
     if (fs::exists(staging_ / path)) paths.push_back(path);
   }
   team.parallel_for(paths.size(), 1, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t idx = begin; idx < end; ++idx) flush_to_disk(staging_ / paths[idx]);
+    for (std::size_t idx = begin; idx < end; ++idx) {
+      flush_to_disk(staging_ / paths[idx]);
+      forget_cached(staging_ / paths[idx]);
+    }
   });
   write_file_atomically(store_ / kUnfinishedMark, std::string_view("run `meshseek convert` again\n"));
   std::set<Path> folders;

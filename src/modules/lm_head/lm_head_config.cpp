@@ -11,7 +11,7 @@ LmHead::Config LmHead::prefill_model_config(const HfConfig& hf, const MeshDevice
 }
 
 LmHead::Config LmHead::decode_model_config(const HfConfig& hf, const MeshDevice& mesh) {
-  Config config = decode_linear_config({column_piece(hf.vocab_size, mesh.shape), hf.hidden_size}, MathFidelity::HiFi2, mesh.device);
+  Config config = decode_linear_config({column_piece(hf.vocab_size, mesh.shape), hf.hidden_size}, MathFidelity::LoFi, mesh.device);
   config.dtype = DataType::float32;
   config.memory_config = DRAM_MEMORY_CONFIG;  // the logits leave the model
   return config;

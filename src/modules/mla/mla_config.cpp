@@ -61,6 +61,7 @@ Mla::Config Mla::decode_model_config(const HfConfig& hf, const MeshDevice& mesh)
   config.flash_mla.form = MlaForm::absorbed;
   // Queries go into the latent space: [.., dn] times [dn, r].
   config.wkv_b1 = decode_linear_config(config.wkv_b1.input_tensor_b.shape, MathFidelity::HiFi2, mesh.device, false);
+  config.wkv_b2.compute_kernel_config.math_fidelity = MathFidelity::LoFi;
   config.kv_norm.memory_config = L1_MEMORY_CONFIG;
   if (config.q_norm) config.q_norm->memory_config = L1_MEMORY_CONFIG;
   if (fits_l1(column_piece(hf.num_attention_heads, mesh.shape, 1) * hf.kv_lora_rank, mesh.device))

@@ -78,16 +78,35 @@ const Kernels& kernels() {
   return table;
 }
 
+namespace {
+
+/// The float products are those of avx512.
+StreamKernels make_vnni_table() {
+  StreamKernels table = avx512::kStreamTable;
+  table.dot_int8_b8 = avx512_vnni::kStreamTable.dot_int8_b8;
+  table.dot_int8_b4 = avx512_vnni::kStreamTable.dot_int8_b4;
+  return table;
+}
+
+}  // namespace
+
 const StreamKernels* find_stream_kernels(const char* isa) {
-  if (find_kernels(isa) == nullptr) return nullptr;
+  static const StreamKernels vnni_table = make_vnni_table();
   const std::string_view name = isa;
-  if (name == "avx2") return &avx2::kStreamTable;
-  if (name == "avx512" || name == "amx") return &avx512::kStreamTable;
-  return nullptr;
+  const bool has_avx512 = find_kernels("avx512") != nullptr;
+  if (name == "avx2" && find_kernels("avx2") != nullptr) return &avx2::kStreamTable;
+  if (name == "avx512" && has_avx512) return &avx512::kStreamTable;
+  const bool has_vnni = has_avx512 && __builtin_cpu_supports("avx512vnni") != 0 && __builtin_cpu_supports("avx512vbmi") != 0;
+  return name == "avx512_vnni" && has_vnni ? &vnni_table : nullptr;
 }
 
 const StreamKernels* stream_kernels() {
-  static const StreamKernels* const table = find_stream_kernels(kernels().isa);
+  static const StreamKernels* const table = [] {
+    const std::string_view isa = kernels().isa;
+    if (isa != "avx512" && isa != "amx") return find_stream_kernels(kernels().isa);
+    const StreamKernels* best = find_stream_kernels("avx512_vnni");
+    return best != nullptr ? best : find_stream_kernels("avx512");
+  }();
   return table;
 }
 

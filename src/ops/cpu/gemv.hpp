@@ -35,7 +35,7 @@ struct StreamKernels {
 
 /// Those of the instruction set that kernels() chose; null where it has none (scalar): weights are decoded first then.
 const StreamKernels* stream_kernels();
-/// Those of one instruction set; null when it has none or this machine lacks it. For tests.
+/// Those of one instruction set, avx2, avx512 or avx512_vnni; null when it has none or this machine lacks it. For tests.
 const StreamKernels* find_stream_kernels(const char* isa);
 
 }  // namespace meshseek::cpu

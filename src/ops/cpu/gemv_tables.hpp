@@ -10,5 +10,8 @@ extern const StreamKernels kStreamTable;
 namespace avx512 {
 extern const StreamKernels kStreamTable;
 }
+namespace avx512_vnni {
+extern const StreamKernels kStreamTable;  ///< int8 products only; they need VBMI too
+}
 
 }  // namespace meshseek::cpu

@@ -116,7 +116,7 @@ struct Case {
 
 std::vector<Case> cases() {
   std::vector<Case> result;
-  for (const char* isa : {"avx2", "avx512"}) {
+  for (const char* isa : {"avx2", "avx512", "avx512_vnni"}) {
     for (const DataType dtype : {DataType::bfloat8_b, DataType::bfloat4_b}) {
       for (std::int64_t num_x = 1; num_x <= kMaxStreamRows; ++num_x) result.push_back({isa, dtype, num_x});
     }
@@ -127,7 +127,7 @@ std::vector<Case> cases() {
 /// `slow` for every row of x and output; the kernel must give the same bits and write nothing else.
 template <class Kernel, class Slow>
 void expect_bits(const Case& c, Kernel kernel, Slow slow) {
-  for (const std::int64_t num_tiles : {1, 2, 3, 7, 64}) {
+  for (const std::int64_t num_tiles : {1, 2, 3, 7, 64, 131}) {
     SCOPED_TRACE(testing::Message() << c.isa << " " << to_string(c.dtype) << " x " << c.num_x << " tiles " << num_tiles);
     const Problem p(c.dtype, num_tiles, c.num_x, static_cast<unsigned>(num_tiles));
     constexpr std::int64_t kStride = 40;
