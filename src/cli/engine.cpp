@@ -107,9 +107,13 @@ void add_capture_flag(CLI::App& verb, std::string& file) {
   verb.add_option("--capture", file, "records every operator call, for replay and inspect --compare")->type_name("FILE");
 }
 
+void check_capture(const std::string& file, const ModelSource& source) {
+  if (file.empty() || source.mesh().num_devices() == 1) return;
+  throw Error(fmt::format("[--capture] records one device; expected a mesh of 1x1, not {}", to_string(source.mesh())));
+}
+
 std::unique_ptr<RunnerCapture> start_capture(const LoadedModel& model, const std::string& file) {
   if (file.empty()) return nullptr;
-  if (model.runner->mesh().num_devices() > 1) throw Error("[--capture] records one device; expected a mesh of 1x1");
   return std::make_unique<RunnerCapture>(file, model.store, *model.runner);
 }
 

@@ -95,7 +95,7 @@ void run_bench_collectives(const BenchFlags& flags) {
   const MeshShape mesh = mesh_value(flags.source.mesh);
   if (mesh.num_devices() < 2) throw UsageError("[bench] collectives need several devices; give a mesh, e.g. --mesh 1x2");
   const BenchCollectivesOptions options = {
-      .mesh = mesh, .bytes = flags.sizes, .num_threads = std::max<std::size_t>(1, flags.num_threads), .num_reps = flags.num_reps};
+      .mesh = mesh, .bytes = flags.sizes, .num_threads = std::max<std::size_t>(1, flags.devices.num_threads), .num_reps = flags.num_reps};
   const std::vector<CollectiveRow> rows = bench_collectives(options);
   if (rows.empty()) return;
   if (flags.json) {

@@ -58,8 +58,8 @@ void run_logits(const LogitsFlags& flags) {
   }
   if (flags.wanted.mtp && ids.size() < 2) throw Error("[--mtp] needs at least two ids: row i sees token i+1");
   if (flags.wanted.cache && source.mesh().num_devices() > 1)
-    throw Error(
-        fmt::format("[--cache] shows one device; expected a mesh of 1x1, not {}", to_string(source.mesh())));
+    throw Error(fmt::format("[--cache] shows one device; expected a mesh of 1x1, not {}", to_string(source.mesh())));
+  check_capture(flags.capture, source);
   const auto capacity = static_cast<std::int64_t>(ids.size());
   const LoadedModel model = load_model(source, flags.config, flags.devices, capacity, session.front());
   const auto capture = start_capture(model, flags.capture);

@@ -160,6 +160,22 @@ Rerun prepare_topk(const ReplayCall& call) {
   };
 }
 
+Rerun prepare_all_to_all_rows(const ReplayCall& call) {
+  return [cfg = call.typed_config<AllToAllRowsConfig>()](const ReplayInputs& in) {
+    ReceivedRows received = all_to_all_rows(in.at("x"), in.integers("send_counts"), cfg);
+    CallValues out;
+    out.add("y", std::move(received.rows)).add("receive_counts", received.receive_counts);
+    return out;
+  };
+}
+
+/// What passes from one device to another has nowhere to go here.
+Rerun prepare_between_devices(const ReplayCall&) {
+  return [](const ReplayInputs& in) -> CallValues {
+    throw Error(fmt::format("[{}] passes a tensor between two devices; expected an operator that one device can run alone", in.where()));
+  };
+}
+
 constexpr std::array kOperators = {
     ReplayOperator{"linear", LinearConfig::kOp, unary<linear, LinearConfig>},
     ReplayOperator{"grouped_linear", LinearConfig::kOp, prepare_grouped_linear},
@@ -181,6 +197,9 @@ constexpr std::array kOperators = {
     ReplayOperator{"all_gather", AllGatherConfig::kOp, unary<all_gather, AllGatherConfig>},
     ReplayOperator{"reduce_scatter", ReduceScatterConfig::kOp, unary<reduce_scatter, ReduceScatterConfig>},
     ReplayOperator{"all_to_all", AllToAllConfig::kOp, unary<all_to_all, AllToAllConfig>},
+    ReplayOperator{"all_to_all_rows", AllToAllRowsConfig::kOp, prepare_all_to_all_rows},
+    ReplayOperator{"send", SendConfig::kOp, prepare_between_devices},
+    ReplayOperator{"recv", RecvConfig::kOp, prepare_between_devices},
     ReplayOperator{"broadcast", BroadcastConfig::kOp, unary<broadcast, BroadcastConfig>},
     ReplayOperator{"mesh_partition", MeshPartitionConfig::kOp, unary<mesh_partition, MeshPartitionConfig>},
     ReplayOperator{"cached_latents", "", prepare_cached_latents},
