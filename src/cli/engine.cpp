@@ -11,6 +11,7 @@
 
 #include "base/error.hpp"
 #include "cli/terminal.hpp"
+#include "mesh/mpi_mesh.hpp"
 
 namespace meshseek::cli {
 namespace {
@@ -85,6 +86,8 @@ PreparedModel prepare_model(const ModelSource& source, ConfigFlags flags, const 
 
 LoadedModel load_model(const ModelSource& source, ConfigFlags flags, const DeviceFlags& devices, std::int64_t capacity,
                        const FrontProcess& process) {
+  if (is_mpi_rank() && process.communicator == nullptr)
+    throw Error("[mpi] each rank would run the whole model alone; expected no launcher, or a verb that takes part in it (run, logits)");
   const OperatorLog log = wanted_log();
   const PreparedModel prepared = prepare_model(source, flags, devices);
   const Path& store = prepared.store;
