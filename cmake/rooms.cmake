@@ -1,5 +1,16 @@
 # A room is a folder of src/ with a library of its own: meshseek_<name>. Its tests (*_test.cpp) lie beside the code.
 
+# Headers that most files of a target include, read once: a full build takes a fifth less. Off while one looks for a missing #include.
+option(MESHSEEK_PCH "Precompile the headers of the standard library, fmt and GoogleTest" ON)
+function(meshseek_precompile target)
+  get_target_property(sources ${target} SOURCES)
+  list(LENGTH sources num_sources)
+  if(MESHSEEK_PCH AND num_sources GREATER 8)
+    target_precompile_headers(${target} PRIVATE <algorithm> <atomic> <cmath> <filesystem> <functional> <map> <memory> <mutex> <optional> <span>
+                              <string> <thread> <variant> <vector> <fmt/format.h> ${ARGN})
+  endif()
+endfunction()
+
 # meshseek_library(name SOURCES files... DEPENDS targets... PRIVATE libraries...)
 function(meshseek_library name)
   cmake_parse_arguments(arg "" "" "SOURCES;DEPENDS;PRIVATE" ${ARGN})
@@ -8,6 +19,7 @@ function(meshseek_library name)
     add_library(meshseek_${name} STATIC ${arg_SOURCES})
     target_include_directories(meshseek_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src)
     target_link_libraries(meshseek_${name} PUBLIC fmt::fmt Threads::Threads ${arg_DEPENDS} PRIVATE ${arg_PRIVATE})
+    meshseek_precompile(meshseek_${name})
   else()
     add_library(meshseek_${name} INTERFACE)
     target_include_directories(meshseek_${name} INTERFACE ${PROJECT_SOURCE_DIR}/src)
@@ -36,6 +48,9 @@ function(meshseek_test name)
   target_link_libraries(test_${name} PRIVATE ${arg_DEPENDS} GTest::gmock GTest::gtest_main)
   target_include_directories(test_${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR})
   target_compile_definitions(test_${name} PRIVATE MESHSEEK_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  # Compiling them takes longer than running them.
+  target_compile_options(test_${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+  meshseek_precompile(test_${name} <gmock/gmock.h>)
   gtest_discover_tests(test_${name} TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST
                        PROPERTIES LABELS ${name} TIMEOUT ${arg_TIMEOUT} RUN_SERIAL ${arg_ALONE})
 endfunction()

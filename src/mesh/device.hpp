@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <memory_resource>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -51,6 +52,8 @@ class Device {
   }
   /// Memory of large results in DRAM.
   DramPool& dram() { return dram_; }
+  /// Memory for what an operator needs while it runs: recycled, so that a step that is like the one before allocates nothing. Thread-safe.
+  std::pmr::memory_resource& scratch() { return dram_.resource(); }
   /// Bytes of main memory that operators have asked for in all their results so far.
   std::int64_t dram_bytes_allocated() const { return dram_bytes_allocated_; }
   void count_dram_bytes(std::int64_t bytes) { dram_bytes_allocated_ += bytes; }

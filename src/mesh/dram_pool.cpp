@@ -22,7 +22,7 @@ struct Block {
 
 }  // namespace
 
-struct DramPool::State {
+struct DramPool::State : std::pmr::memory_resource {
   /// The smallest free block that fits and is not twice as large. Called with the lock held.
   Block take(std::size_t size) {
     auto best = free_blocks.end();
@@ -78,6 +78,19 @@ struct DramPool::State {
     first = block;
   }
 
+  void* do_allocate(std::size_t bytes, std::size_t alignment) override {
+    if (bytes >= kSmallest) return std::pmr::new_delete_resource()->allocate(bytes, alignment);
+    return take_small(small_size(bytes));
+  }
+  void do_deallocate(void* block, std::size_t bytes, std::size_t alignment) override {
+    if (bytes >= kSmallest) return std::pmr::new_delete_resource()->deallocate(block, bytes, alignment);
+    give_back(block, small_size(bytes));
+  }
+  bool do_is_equal(const std::pmr::memory_resource& other) const noexcept override { return this == &other; }
+
+  /// Powers of two from a cache line on: blocks that are cut off one after the other are then all aligned to one.
+  static std::size_t small_size(std::size_t bytes) { return std::max<std::size_t>(64, std::bit_ceil(bytes)); }
+
   mutable std::mutex mutex;
   std::array<void*, 24> small_blocks = {};   ///< the first free one of each power of two
   std::vector<std::shared_ptr<void>> pages;  ///< of the small blocks
@@ -90,10 +103,12 @@ struct DramPool::State {
 
 DramPool::DramPool() : state_(std::make_shared<State>()) {}
 
+std::pmr::memory_resource& DramPool::resource() { return *state_; }
+
 std::shared_ptr<void> DramPool::allocate(std::size_t bytes) {
   if (bytes > std::numeric_limits<std::size_t>::max() / 4) throw std::bad_alloc();
   if (bytes < kSmallest) {
-    const std::size_t small = std::bit_ceil(bytes + kBlockHeader);
+    const std::size_t small = State::small_size(bytes + kBlockHeader);
     return share_block(state_, state_->take_small(small), small);
   }
   const std::size_t size = std::max<std::size_t>(1, (bytes + kHugePage - 1) / kHugePage) * kHugePage;

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <memory>
+#include <memory_resource>
 
 namespace meshseek {
 
@@ -18,8 +19,12 @@ class DramPool {
   /// \throws std::bad_alloc
   std::shared_ptr<void> allocate(std::size_t bytes);
 
-  std::size_t used() const;    ///< bytes of the large blocks that are handed out
-  std::size_t cached() const;  ///< bytes of the free large blocks: with those in use never more than a quarter above the most that were in use
+  /// The small blocks for containers (std::pmr) that live no longer than the pool; 1 MiB or more come from the heap.
+  std::pmr::memory_resource& resource();
+
+  std::size_t used() const;  ///< bytes of the large blocks that are handed out
+  /// Bytes of the free large blocks: with those in use never more than a quarter above the most that were in use.
+  std::size_t cached() const;
 
  private:
   struct State;

@@ -47,6 +47,7 @@ struct ComputeKernelConfig {
               "HiFi4: float32 products; HiFi2: bf16 x bf16; LoFi: int8 activations x block mantissas, block-float weights only"),
         field("fp32_dest_acc_en", &ComputeKernelConfig::fp32_dest_acc_en, "sums are float32; only true exists")};
   }
+  friend bool operator==(const ComputeKernelConfig&, const ComputeKernelConfig&) = default;
 };
 
 /// Functions of one value, applied before or after another operator.

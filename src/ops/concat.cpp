@@ -47,7 +47,7 @@ Tensor concat(const Tensor& a, const Tensor& b, const ConcatConfig& cfg) {
   }
   Shape shape = a.shape();
   shape.back() += b.dim(-1);
-  Tensor y = Tensor::empty(shape, a.dtype(), &device);
+  Tensor y = make_result(shape, a.dtype(), device);
   std::byte* out = bytes_of(y);
   for (std::int64_t row = 0; row < volume(a_outer); ++row) {
     for (const Tensor* part : {&a, &b}) {
@@ -69,7 +69,7 @@ Tensor slice_columns(const Tensor& x, std::int64_t begin, std::int64_t end) {
   }
   Shape shape = x.shape();
   shape.back() = end - begin;
-  Tensor y = Tensor::empty(shape, x.dtype(), &device);
+  Tensor y = make_result(shape, x.dtype(), device);
   std::byte* out = bytes_of(y);
   const std::size_t offset = static_cast<std::size_t>(begin) * element_bytes(x.dtype());
   for (std::size_t row = 0; row < x.bytes().size() / row_bytes(x); ++row, out += row_bytes(y)) {

@@ -97,7 +97,7 @@ Tensor flash_mla_prefill(const Tensor& q, const Tensor& k_nope, const Tensor& v,
                      .rank = cache.kv_lora_rank,
                      .scale = static_cast<float>(cfg.scale),
                      .on_tiles = cpu::attends_on_tiles(cfg.compute_kernel_config.math_fidelity)},
-                    writer, device.team());
+                    writer, device);
   return call.result(std::move(y));
 }
 
@@ -123,30 +123,32 @@ Tensor flash_mla_decode(const Tensor& q_latent, const Tensor& q, std::span<const
   const cpu::RowReader read_q(q, q.dim(2));
   const std::int64_t num_rows = q_latent.dim(0) * heads;  // row = query * heads + head; all heads share the keys
   const std::int64_t num_queries = q_latent.dim(0) / static_cast<std::int64_t>(caches.size());  // of each sequence
-  std::vector<float> queries(static_cast<std::size_t>(num_rows * stride));
-  std::vector<std::int64_t> visible(static_cast<std::size_t>(num_rows));
+  const Scratch<float> queries(num_rows * stride, device);
+  std::pmr::vector<std::int64_t> visible(static_cast<std::size_t>(num_rows), &device.scratch());
   for (std::int64_t row = 0; row < num_rows; ++row) {
     const std::int64_t query = row / heads;
-    read_latent.read(row, queries.data() + row * stride);
-    read_q.read_at(row, q.dim(2) - (width - rank), queries.data() + row * stride + rank, width - rank);
+    float* line = queries.data() + row * stride;
+    read_latent.read(row, line);
+    read_q.read_at(row, q.dim(2) - (width - rank), line + rank, width - rank);
+    std::fill(line + width, line + stride, 0.0F);
     const LatentCache& cache = *caches[static_cast<std::size_t>(query / num_queries)];
     visible[static_cast<std::size_t>(row)] = cache.num_tokens - num_queries + query % num_queries + 1;
   }
-  std::vector<cpu::LatentProblem> problems;
+  std::pmr::vector<cpu::LatentProblem> problems(&device.scratch());
   for (std::size_t idx = 0; idx < caches.size(); ++idx) {
     const std::size_t rows = visible.size() / caches.size();
     problems.push_back({.cache = cpu::RowReader(caches[idx]->rows, width),
                         .num_tokens = caches[idx]->num_tokens,
                         .width = width,
                         .rank = rank,
-                        .queries = std::span(queries).subspan(idx * rows * static_cast<std::size_t>(stride)),
+                        .queries = std::span<const float>(queries).subspan(idx * rows * static_cast<std::size_t>(stride)),
                         .stride = stride,
                         .visible = std::span(visible).subspan(idx * rows, rows),
                         .scale = static_cast<float>(cfg.scale),
                         .on_tiles = heads >= cpu::kTileRows && cpu::attends_on_tiles(cfg.compute_kernel_config.math_fidelity)});
   }
-  std::vector<float> results;
-  cpu::attend_latent(problems, results, device.team());
+  const Scratch<float> results(num_rows * pad_for_kernels(rank), device);
+  cpu::attend_latent(problems, results, device);
   const cpu::RowWriter writer(y, rank);
   for (std::int64_t row = 0; row < num_rows; ++row) writer.write(row, results.data() + row * pad_for_kernels(rank));
   return call.result(std::move(y));

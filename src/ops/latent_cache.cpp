@@ -44,8 +44,7 @@ void update_cache(LatentCaches caches, const Tensor& c_kv, const Tensor& k_rope,
     in.add("c_kv", c_kv).add("k_rope", k_rope).add("num_tokens", first.num_tokens).add("width", first.rows.dim(1));
   });
   Device& device = device_of(c_kv, "update_cache");
-  log_operator(device, "update_cache",
-               [&] { return fmt::format("c_kv {} at {}", to_string(c_kv.shape()), first.num_tokens); });
+  log_operator(device, "update_cache", [&] { return fmt::format("c_kv {} at {}", to_string(c_kv.shape()), first.num_tokens); });
   const auto num_caches = static_cast<std::int64_t>(caches.size());
   const std::int64_t num_tokens = c_kv.dim(0) / num_caches;  // of each
   for (const LatentCache* cache : caches) check(*cache, num_tokens, c_kv, k_rope, num_caches, cfg);
@@ -79,7 +78,7 @@ Tensor cached_latents(const LatentCache& cache, DataType dtype) {
   Device& device = device_of(cache.rows, "cached_latents");
   log_operator(device, "cached_latents",
                [&] { return fmt::format("cache {} tokens {}", to_string(cache.rows.shape()), cache.num_tokens); });
-  Tensor y = Tensor::empty({cache.num_tokens, 1, cache.kv_lora_rank}, dtype, &device);  // [S, 1, r]
+  Tensor y = make_result({cache.num_tokens, 1, cache.kv_lora_rank}, dtype, device);  // [S, 1, r]
   const cpu::RowReader reader(cache.rows, cache.rows.dim(1));
   const cpu::RowWriter writer(y, cache.kv_lora_rank);
   const Scratch<float> line(cache.rows.dim(1), device);

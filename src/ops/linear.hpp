@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <span>
 
+#include "ops/binary_config.hpp"
 #include "ops/linear_config.hpp"
 
 namespace meshseek {
@@ -28,5 +29,13 @@ Tensor linear(const Tensor& x, const LinearConfig& cfg);
 /// \param cfg      weight [experts, out, in]
 /// \return         [R, out]; experts without rows are not read
 Tensor grouped_linear(const Tensor& x, std::span<const std::int64_t> offsets, const LinearConfig& cfg);
+
+/// mul(linear(x, gate), linear(x, up)) with the same bits, in one pass: x is prepared once, and neither product goes to memory. Where the configs cut the
+/// two products up differently, or someone records the values of operators, these three run one by one.
+/// \param x [T, in]; weights [out, in]  \return [T, out]
+Tensor gated_linear(const Tensor& x, const LinearConfig& gate, const LinearConfig& up, const MulConfig& mul_cfg);
+/// The same of grouped_linear(): weights [experts, out, in].
+Tensor grouped_gated_linear(const Tensor& x, std::span<const std::int64_t> offsets, const LinearConfig& gate, const LinearConfig& up,
+                            const MulConfig& mul_cfg);
 
 }  // namespace meshseek

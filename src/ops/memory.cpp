@@ -82,6 +82,11 @@ Tensor make_result(Shape shape, DataType dtype, const MemoryConfig& memory_confi
   return Tensor::in_memory(std::move(memory), std::move(shape), dtype, &device);
 }
 
+Tensor make_result(Shape shape, DataType dtype, Device& device) {
+  const std::int64_t bytes = storage_bytes(shape, dtype, Layout::row_major);
+  return Tensor::in_memory(device.dram().allocate(static_cast<std::size_t>(bytes)), std::move(shape), dtype, &device);
+}
+
 ShardPlan make_shard_plan(const MemoryConfig& memory_config, std::int64_t rows, std::int64_t cols, const Device& device,
                           std::string_view op) {
   ShardPlan plan = {.memory_layout = memory_config.memory_layout, .rows = rows, .cols = cols};

@@ -16,6 +16,9 @@ namespace meshseek {
 /// \throws Error when the arena has too little room left: how much is asked for, used and there
 Tensor make_result(Shape shape, DataType dtype, const MemoryConfig& memory_config, Device& device, std::string_view op);
 
+/// The same in recycled main memory, for small results that no config places.
+Tensor make_result(Shape shape, DataType dtype, Device& device);
+
 /// Uninitialised memory for `count` values while an operator runs, aligned to 64.
 template <class T>
 std::shared_ptr<T> make_scratch(std::size_t count, Device& device) {

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <memory_resource>
 #include <string_view>
 #include <vector>
 
@@ -28,17 +29,18 @@ Dispatched group_rows(const Tensor& x, const Routing& routing, std::int64_t num_
     throw ShapeError(fmt::format("[{}] x is {} but the routing {}; expected one row of experts for each token", op, to_string(x.shape()),
                                  to_string(routing.indices.shape())));
   }
-  Dispatched result;
-  result.offsets.assign(static_cast<std::size_t>(num_groups) + 1, 0);
-  std::vector<std::int64_t> groups(indices.size());
+  std::pmr::memory_resource& memory = device_of(x, op).scratch();
+  Dispatched result = {.offsets = std::pmr::vector<std::int64_t>(static_cast<std::size_t>(num_groups) + 1, 0, &memory),
+                       .slots = std::pmr::vector<std::int64_t>(&memory)};
+  std::pmr::vector<std::int64_t> groups(indices.size(), &memory);
   for (std::size_t slot = 0; slot < indices.size(); ++slot) {
     groups[slot] = place_of(indices[slot]);
     if (groups[slot] >= 0) ++result.offsets[static_cast<std::size_t>(groups[slot]) + 1];
   }
   for (std::size_t idx = 1; idx < result.offsets.size(); ++idx) result.offsets[idx] += result.offsets[idx - 1];
-  std::vector<std::int64_t> next(result.offsets.begin(), result.offsets.end() - 1);
+  std::pmr::vector<std::int64_t> next(result.offsets.begin(), result.offsets.end() - 1, &memory);
   result.slots.resize(static_cast<std::size_t>(result.offsets.back()));
-  std::vector<std::int64_t> tokens(result.slots.size());
+  std::pmr::vector<std::int64_t> tokens(result.slots.size(), &memory);
   for (std::size_t slot = 0; slot < indices.size(); ++slot) {
     if (groups[slot] < 0) continue;
     const auto row = static_cast<std::size_t>(next[static_cast<std::size_t>(groups[slot])]++);
@@ -103,7 +105,7 @@ Tensor moe_combine(const Tensor& rows, const Dispatched& dispatched, const Routi
     throw ShapeError(fmt::format("[moe_combine] rows are {} but the routing {}; expected at most tokens times experts a token",
                                  to_string(rows.shape()), to_string(routing.weights.shape())));
   }
-  std::vector<std::int64_t> row_of_slot(static_cast<std::size_t>(num_tokens * k), -1);
+  std::pmr::vector<std::int64_t> row_of_slot(static_cast<std::size_t>(num_tokens * k), -1, &device.scratch());
   for (std::size_t row = 0; row < dispatched.slots.size(); ++row)
     row_of_slot[static_cast<std::size_t>(dispatched.slots[row])] = static_cast<std::int64_t>(row);
   const auto weights = routing.weights.data<float>();
@@ -115,8 +117,8 @@ Tensor moe_combine(const Tensor& rows, const Dispatched& dispatched, const Routi
   const cpu::RowReader reader(rows, hidden);
   const cpu::RowWriter writer(y, hidden);
   for_each_piece(plan, device.team(), 8, [&](const Piece& piece) {
-    std::vector<float> line(static_cast<std::size_t>(hidden));
-    std::vector<float> sum(line.size());
+    const Scratch<float> line(hidden, device);
+    const Scratch<float> sum(hidden, device);
     for (std::int64_t token = piece.row_begin; token < piece.row_end; ++token) {
       std::fill(sum.begin(), sum.end(), 0.0F);
       for (std::int64_t slot = token * k; slot < (token + 1) * k; ++slot) {

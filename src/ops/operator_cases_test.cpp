@@ -25,8 +25,10 @@ LinearCase scaled(LinearCase one) {
 
 LinearConfig config_of(const LinearCase& one, DataType dtype) {
   LinearConfig cfg;
-  Shape shape = one.transpose_b ? Shape{one.out, one.in} : Shape{one.in, one.out};
-  if (one.matrices > 1) shape.insert(shape.begin(), one.matrices);
+  Shape shape;
+  if (one.matrices > 1) shape.push_back(one.matrices);
+  shape.push_back(one.transpose_b ? one.out : one.in);
+  shape.push_back(one.transpose_b ? one.in : one.out);
   cfg.input_tensor_b = weight_slot(random_values(volume(shape), 2), shape, dtype, Layout::tile);
   cfg.transpose_b = one.transpose_b;
   cfg.dtype = DataType::float32;

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <vector>
+#include <span>
 
 #include "ops/capture.hpp"
 #include "ops/cpu/rows.hpp"
@@ -16,19 +16,21 @@
 namespace meshseek {
 namespace {
 
-double sum_of_squares(const std::vector<float>& values) {
+double sum_of_squares(std::span<const float> values) {
   double squares = 0.0;
   for (const float value : values) squares += static_cast<double>(value) * static_cast<double>(value);
   return squares;
 }
 
-/// The gains of a piece; zero beyond the weight.
-std::vector<float> gains(const Tensor& weight, std::int64_t first_column, std::int64_t count) {
-  const std::vector<float> all = to_float_vector(weight);
-  std::vector<float> piece(static_cast<std::size_t>(count));
-  const auto size = static_cast<std::int64_t>(all.size());
-  for (std::int64_t col = 0; col < std::min(count, size - first_column); ++col)
-    piece[static_cast<std::size_t>(col)] = all[static_cast<std::size_t>(first_column + col)];
+/// The gains of `count` columns; zero beyond the weight.
+Scratch<float> gains(const Tensor& weight, std::int64_t first_column, std::int64_t count, Device& device) {
+  const Scratch<float> all(weight.volume(), device);
+  to_floats(weight, all);
+  if (first_column == 0 && count == weight.volume()) return all;
+  const Scratch<float> piece(count, device);
+  std::fill(piece.begin(), piece.end(), 0.0F);
+  const std::int64_t num_stored = std::min(count, weight.volume() - first_column);
+  if (num_stored > 0) std::copy_n(all.data() + first_column, num_stored, piece.data());
   return piece;
 }
 
@@ -43,7 +45,7 @@ Tensor rms_norm(const Tensor& x, const RmsNormConfig& cfg) {
     throw ShapeError(fmt::format("[rms_norm] x is {} but the weight is {}; expected [{}]", to_string(x.shape()),
                                  to_string(cfg.weight.tensor.shape()), dim));
   }
-  const std::vector<float> weight = to_float_vector(cfg.weight.tensor);
+  const Scratch<float> weight = gains(cfg.weight.tensor, 0, dim, device);
   const cpu::RowReader reader(x, dim);
   const ShardPlan plan = make_shard_plan(cfg.memory_config, reader.num_rows(), dim, device, "rms_norm");
   log_operator(
@@ -52,7 +54,7 @@ Tensor rms_norm(const Tensor& x, const RmsNormConfig& cfg) {
   Tensor y = make_result(x.shape(), cfg.dtype, cfg.memory_config, device, "rms_norm");
   const cpu::RowWriter writer(y, dim);
   for_each_piece(plan, device.team(), 8, [&](const Piece& piece) {
-    std::vector<float> line(static_cast<std::size_t>(dim));
+    const Scratch<float> line(dim, device);
     for (std::int64_t row = piece.row_begin; row < piece.row_end; ++row) {
       reader.read(row, line.data());
       const auto inverse = static_cast<float>(1.0 / std::sqrt(sum_of_squares(line) / static_cast<double>(dim) + cfg.epsilon));
@@ -69,10 +71,10 @@ Tensor rms_norm_pre_all_gather(const Tensor& x) {
   log_operator(device, "rms_norm_pre_all_gather", [&] { return fmt::format("x {}", to_string(x.shape())); });
   const std::int64_t width = x.dim(-1);
   const cpu::RowReader reader(x, width);
-  Tensor y = Tensor::empty({reader.num_rows(), 1}, DataType::float32, &device);  // [T, 1]
+  Tensor y = make_result({reader.num_rows(), 1}, DataType::float32, device);  // [T, 1]
   const auto squares = y.mutable_data<float>();
   device.team().parallel_for(squares.size(), 8, [&](std::size_t begin, std::size_t end) {
-    std::vector<float> line(static_cast<std::size_t>(width));
+    const Scratch<float> line(width, device);
     for (std::size_t row = begin; row < end; ++row) {
       reader.read(static_cast<std::int64_t>(row), line.data());
       squares[row] = static_cast<float>(sum_of_squares(line));
@@ -94,7 +96,7 @@ Tensor rms_norm_post_all_gather(const Tensor& x, const Tensor& squares, std::int
                     to_string(x.shape()), to_string(squares.shape())));
   }
   const auto dim = static_cast<double>(cfg.weight.tensor.volume());
-  const std::vector<float> weight = gains(cfg.weight.tensor, first_column, width);
+  const Scratch<float> weight = gains(cfg.weight.tensor, first_column, width, device);
   const cpu::RowReader read_squares(squares, squares.dim(1));
   const ShardPlan plan = make_shard_plan(cfg.memory_config, reader.num_rows(), width, device, "rms_norm_post_all_gather");
   log_operator(
@@ -104,8 +106,8 @@ Tensor rms_norm_post_all_gather(const Tensor& x, const Tensor& squares, std::int
   Tensor y = make_result(x.shape(), cfg.dtype, cfg.memory_config, device, "rms_norm_post_all_gather");
   const cpu::RowWriter writer(y, width);
   for_each_piece(plan, device.team(), 8, [&](const Piece& piece) {
-    std::vector<float> line(static_cast<std::size_t>(width));
-    std::vector<float> sums(static_cast<std::size_t>(squares.dim(1)));
+    const Scratch<float> line(width, device);
+    const Scratch<float> sums(squares.dim(1), device);
     for (std::int64_t row = piece.row_begin; row < piece.row_end; ++row) {
       reader.read(row, line.data());
       read_squares.read(row, sums.data());

@@ -26,8 +26,13 @@ void rotate(float* x, const float* cos, const float* sin, std::int64_t half, boo
 
 }  // namespace
 
-RopeTables make_rope_tables(std::span<const std::int64_t> positions, std::span<const double> inv_freq, double cos_sin_factor) {
-  RopeTables tables = {.rotary_dim = static_cast<std::int64_t>(2 * inv_freq.size())};
+RopeTables make_rope_tables(std::span<const std::int64_t> positions, std::span<const double> inv_freq, double cos_sin_factor,
+                            std::pmr::memory_resource& memory) {
+  RopeTables tables = {.rotary_dim = static_cast<std::int64_t>(2 * inv_freq.size()),
+                       .cos = std::pmr::vector<float>(&memory),
+                       .sin = std::pmr::vector<float>(&memory)};
+  tables.cos.reserve(positions.size() * inv_freq.size());
+  tables.sin.reserve(positions.size() * inv_freq.size());
   for (const std::int64_t position : positions) {
     for (const double frequency : inv_freq) {
       const double angle = static_cast<double>(position) * frequency;

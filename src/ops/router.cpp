@@ -6,10 +6,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory_resource>
 #include <numeric>
 #include <span>
 
 #include "ops/capture.hpp"
+#include "ops/memory.hpp"
 #include "ops/operator_log.hpp"
 #include "ops/topk.hpp"
 
@@ -18,17 +20,17 @@ namespace {
 
 constexpr float kHidden = -std::numeric_limits<float>::infinity();
 
-std::vector<float> scores_of(std::span<const float> logits, ScoringFunc func) {
-  std::vector<float> scores(logits.begin(), logits.end());
+/// \param scores [E] become the scores of `logits`
+void score(std::span<const float> logits, ScoringFunc func, std::span<float> scores) {
+  std::copy(logits.begin(), logits.end(), scores.begin());
   if (func == ScoringFunc::sigmoid) {
     for (float& score : scores) score = 1.0F / (1.0F + std::exp(-score));
-    return scores;
+    return;
   }
   const float top = *std::max_element(scores.begin(), scores.end());
   float sum = 0.0F;
   for (float& score : scores) sum += score = std::exp(score - top);
   for (float& score : scores) score /= sum;
-  return scores;
 }
 
 /// V3 ranks groups by the sum of their two best biased scores, V2 by their best score.
@@ -47,13 +49,13 @@ float group_score(std::span<const float> group, TopkMethod method) {
 }
 
 /// Hides the experts of all but the topk_group best groups: V3 with -inf (biased scores may be negative), V2 with 0 (probabilities are not).
-void keep_best_groups(std::vector<float>& choice, const RouterConfig& cfg) {
+void keep_best_groups(std::span<float> choice, const RouterConfig& cfg, std::pmr::memory_resource& memory) {
   const auto group_size = choice.size() / static_cast<std::size_t>(cfg.n_group);
-  std::vector<float> group_scores;
+  std::pmr::vector<float> group_scores(&memory);
   for (std::size_t begin = 0; begin < choice.size(); begin += group_size) {
-    group_scores.push_back(group_score(std::span(choice).subspan(begin, group_size), cfg.topk_method));
+    group_scores.push_back(group_score(choice.subspan(begin, group_size), cfg.topk_method));
   }
-  const std::vector<std::int64_t> kept = largest_indices(group_scores, cfg.topk_group);
+  const auto kept = largest_indices(group_scores, cfg.topk_group, memory);
   const float hidden = cfg.topk_method == TopkMethod::noaux_tc ? kHidden : 0.0F;
   for (std::size_t group_idx = 0; group_idx < group_scores.size(); ++group_idx) {
     if (std::find(kept.begin(), kept.end(), static_cast<std::int64_t>(group_idx)) != kept.end()) continue;
@@ -105,11 +107,11 @@ void check(const Tensor& logits, const RouterConfig& cfg) {
 
 /// Chooses for one token. \param indices, weights [k]
 void route_token(std::span<const float> scores, std::span<const float> bias, const RouterConfig& cfg, std::span<std::int32_t> indices,
-                 std::span<float> weights) {
-  std::vector<float> choice(scores.begin(), scores.end());
+                 std::span<float> weights, std::pmr::memory_resource& memory) {
+  std::pmr::vector<float> choice(scores.begin(), scores.end(), &memory);
   for (std::size_t expert_idx = 0; expert_idx < bias.size(); ++expert_idx) choice[expert_idx] += bias[expert_idx];
-  if (cfg.topk_method != TopkMethod::greedy && cfg.n_group > 1) keep_best_groups(choice, cfg);
-  const std::vector<std::int64_t> chosen = largest_indices(choice, cfg.num_experts_per_tok);
+  if (cfg.topk_method != TopkMethod::greedy && cfg.n_group > 1) keep_best_groups(choice, cfg, memory);
+  const auto chosen = largest_indices(choice, cfg.num_experts_per_tok, memory);
   for (std::size_t slot = 0; slot < chosen.size(); ++slot) {
     indices[slot] = static_cast<std::int32_t>(chosen[slot]);
     weights[slot] = scores[static_cast<std::size_t>(chosen[slot])];  // never the biased score
@@ -124,9 +126,11 @@ void refuse_nan(std::span<const float> scores, std::size_t token) {
                           token));
 }
 
-std::vector<float> bias_values(const RouterConfig& cfg) {
-  if (!cfg.e_score_correction_bias) return {};
-  std::vector<float> bias = to_float_vector(cfg.e_score_correction_bias->tensor);
+std::pmr::vector<float> bias_values(const RouterConfig& cfg, std::pmr::memory_resource& memory) {
+  std::pmr::vector<float> bias(&memory);
+  if (!cfg.e_score_correction_bias) return bias;
+  bias.resize(static_cast<std::size_t>(cfg.e_score_correction_bias->tensor.volume()));
+  to_floats(cfg.e_score_correction_bias->tensor, bias);
   for (std::size_t idx = 0; idx < bias.size(); ++idx) {
     if (!std::isfinite(bias[idx]))
       throw Error(fmt::format("[router] the correction bias of expert {} is {}; expected a finite number", idx, bias[idx]));
@@ -146,17 +150,19 @@ Routing router(const Tensor& logits, const RouterConfig& cfg) {
   const std::int64_t num_tokens = logits.dim(0);
   const auto num_experts = static_cast<std::size_t>(logits.dim(1));
   const auto k = static_cast<std::size_t>(cfg.num_experts_per_tok);
-  Routing routing = {Tensor::empty({num_tokens, cfg.num_experts_per_tok}, DataType::int32, &device),
-                     Tensor::empty({num_tokens, cfg.num_experts_per_tok}, DataType::float32, &device)};
+  Routing routing = {make_result({num_tokens, cfg.num_experts_per_tok}, DataType::int32, device),
+                     make_result({num_tokens, cfg.num_experts_per_tok}, DataType::float32, device)};
   const auto indices = routing.indices.mutable_data<std::int32_t>();
   const auto weights = routing.weights.mutable_data<float>();
   const auto values = logits.data<float>();
-  const std::vector<float> bias = bias_values(cfg);
+  std::pmr::memory_resource& memory = device.scratch();
+  const auto bias = bias_values(cfg, memory);
   device.team().parallel_for(static_cast<std::size_t>(num_tokens), 16, [&](std::size_t begin, std::size_t end) {
+    std::pmr::vector<float> scores(num_experts, &memory);
     for (std::size_t token = begin; token < end; ++token) {
-      const std::vector<float> scores = scores_of(values.subspan(token * num_experts, num_experts), cfg.scoring_func);
+      score(values.subspan(token * num_experts, num_experts), cfg.scoring_func, scores);
       refuse_nan(scores, token);
-      route_token(scores, bias, cfg, indices.subspan(token * k, k), weights.subspan(token * k, k));
+      route_token(scores, bias, cfg, indices.subspan(token * k, k), weights.subspan(token * k, k), memory);
     }
   });
   call.finish([&](CallValues& out) { out.add("indices", routing.indices).add("weights", routing.weights); });

@@ -1,6 +1,7 @@
 /// Mixture of experts: choice, grouping by expert, weighted sum.
 #pragma once
 #include <cstdint>
+#include <memory_resource>
 #include <span>
 #include <vector>
 
@@ -20,9 +21,9 @@ Routing router(const Tensor& logits, const RouterConfig& cfg);
 
 /// Rows of x repeated for each chosen expert and grouped by expert.
 struct Dispatched {
-  Tensor rows = {};                        ///< [T * k, hidden], fewer when experts are left out
-  std::vector<std::int64_t> offsets = {};  ///< experts + 1: rows of expert e are [offsets[e], offsets[e + 1])
-  std::vector<std::int64_t> slots = {};    ///< row -> token * k + j
+  Tensor rows = {};                             ///< [T * k, hidden], fewer when experts are left out
+  std::pmr::vector<std::int64_t> offsets = {};  ///< experts + 1: rows of expert e are [offsets[e], offsets[e + 1])
+  std::pmr::vector<std::int64_t> slots = {};    ///< row -> token * k + j
 };
 Dispatched moe_dispatch(const Tensor& x, const Routing& routing, std::int64_t num_experts, const MoeDispatchConfig& cfg);
 

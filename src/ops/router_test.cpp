@@ -50,7 +50,7 @@ std::vector<GateCase> gate_cases() {
 
 /// The arrays of one case.
 struct Gate {
-  Gate(const reference::Goldens& goldens, const GateCase& gate) : num_experts(goldens.shape("gate." + gate.name + ".logits").at(1)) {
+  Gate(const reference::Goldens& goldens, const GateCase& gate) : num_experts(goldens.shape("gate." + gate.name + ".logits")[1]) {
     const std::string prefix = "gate." + gate.name + ".";
     logits = goldens.floats(prefix + "logits");
     indices = goldens.integers(prefix + "indices");
@@ -239,7 +239,9 @@ TEST(Router, RefusesNumbersThatHaveNoOrder) {
             "[router] the scores of token 1 hold NaN; expected finite router logits; check the weights and the dtype policy");
   const RouterConfig cfg = {.e_score_correction_bias = weight_slot(std::vector<float>{0.0F, -INFINITY}, {2})};
   EXPECT_EQ(message_of([&] { router(logits, cfg); }), "[router] the correction bias of expert 1 is -inf; expected a finite number");
-  EXPECT_EQ(message_of<ShapeError>([&] { router(random_activation({1, 4}, 1, device, DataType::bfloat16), {}); }),
+  EXPECT_EQ(message_of<ShapeError>([&] {
+              router(random_activation({1, 4}, 1, device, DataType::bfloat16), {});
+            }),
             "[tensor] [1, 4] is bfloat16 but was read as float32");
 }
 

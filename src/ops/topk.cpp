@@ -14,8 +14,8 @@
 
 namespace meshseek {
 
-std::vector<std::int64_t> largest_indices(std::span<const float> values, std::int64_t k) {
-  std::vector<std::int64_t> order(values.size());
+std::pmr::vector<std::int64_t> largest_indices(std::span<const float> values, std::int64_t k, std::pmr::memory_resource& memory) {
+  std::pmr::vector<std::int64_t> order(values.size(), &memory);
   std::iota(order.begin(), order.end(), 0);
   const auto larger = [&](std::int64_t a, std::int64_t b) {
     const float va = values[static_cast<std::size_t>(a)];
@@ -45,7 +45,7 @@ TopK topk(const Tensor& x, const TopKConfig& cfg) {
       throw Error(fmt::format("[topk] row {} holds NaN, which has no order; expected numbers", row));
     std::vector<float> keys = line;
     if (!cfg.largest) std::transform(keys.begin(), keys.end(), keys.begin(), std::negate<>());
-    std::vector<std::int64_t> chosen = largest_indices(keys, cfg.k);
+    std::pmr::vector<std::int64_t> chosen = largest_indices(keys, cfg.k);
     if (!cfg.sorted) std::sort(chosen.begin(), chosen.end());
     for (std::size_t slot = 0; slot < chosen.size(); ++slot) {
       const auto place = static_cast<std::size_t>(row * cfg.k) + slot;

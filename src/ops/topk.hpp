@@ -1,6 +1,7 @@
 /// The best values of each row.
 #pragma once
 #include <cstdint>
+#include <memory_resource>
 #include <span>
 #include <vector>
 
@@ -18,6 +19,7 @@ struct TopK {
 TopK topk(const Tensor& x, const TopKConfig& cfg);
 
 /// Places of the k largest values: larger first, equal values by lower place. k at most values.size().
-std::vector<std::int64_t> largest_indices(std::span<const float> values, std::int64_t k);
+std::pmr::vector<std::int64_t> largest_indices(std::span<const float> values, std::int64_t k,
+                                               std::pmr::memory_resource& memory = *std::pmr::get_default_resource());
 
 }  // namespace meshseek

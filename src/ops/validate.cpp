@@ -17,6 +17,20 @@ constexpr std::int64_t kMaxSubblockTiles = 64;
 constexpr std::int64_t kMaxLinks = 64;
 constexpr std::int64_t kMaxTiles = std::int64_t{1} << 20;
 
+/// A joined path without an allocation: configs are checked at every call.
+class JoinedPath {
+ public:
+  JoinedPath(std::string_view path, std::string_view name) {
+    text_.append(path);
+    if (!path.empty()) text_.push_back('.');
+    text_.append(name);
+  }
+  operator std::string_view() const { return {text_.data(), text_.size()}; }  // NOLINT(google-explicit-constructor)
+
+ private:
+  fmt::basic_memory_buffer<char, 256> text_;
+};
+
 [[noreturn]] void fail(std::string_view where, std::string_view field, const std::string& what) {
   throw ConfigError(fmt::format("[{}] {}", join_path(where, field), what));
 }
@@ -37,7 +51,8 @@ void check_last_dim(std::int64_t dim, std::string_view where, std::string_view f
 
 void check_axis(std::optional<std::int64_t> cluster_axis, std::string_view where) {
   if (!cluster_axis || *cluster_axis == 0 || *cluster_axis == 1) return;
-  fail(where, "cluster_axis", fmt::format("{} is no axis of a mesh; expected 0 (my column), 1 (my row), or unset (all devices)", *cluster_axis));
+  fail(where, "cluster_axis",
+       fmt::format("{} is no axis of a mesh; expected 0 (my column), 1 (my row), or unset (all devices)", *cluster_axis));
 }
 
 void check_wire_dtype(std::optional<DataType> dtype, std::string_view where) {
@@ -70,7 +85,7 @@ void check_blocks(const Program& program, std::int64_t k, std::string_view where
 /// The plain cases need no path.
 void validate_result(const MemoryConfig& memory_config, AllowedLayouts allowed, std::string_view where) {
   if (memory_config.memory_layout == TensorMemoryLayout::INTERLEAVED && !memory_config.shard_spec) return;
-  validate(memory_config, allowed, join_path(where, "memory_config"));
+  validate(memory_config, allowed, JoinedPath(where, "memory_config"));
 }
 
 template <class Program>
@@ -113,7 +128,7 @@ void validate(const MemoryConfig& memory_config, AllowedLayouts allowed, std::st
   }
   if (!memory_config.shard_spec) return;
   const ShardSpec& spec = *memory_config.shard_spec;
-  const std::string here = join_path(where, "shard_spec");
+  const JoinedPath here(where, "shard_spec");
   if (layout == TensorMemoryLayout::INTERLEAVED)
     fail(where, "shard_spec", "INTERLEAVED has no shards; leave it out or choose a sharded memory_layout");
   if (spec.grid.empty()) fail(here, "grid", "is empty; expected at least one range of cores");
@@ -136,7 +151,7 @@ void validate(const MemoryConfig& memory_config, AllowedLayouts allowed, std::st
 }
 
 void validate(const LinearConfig& cfg, std::string_view where) {
-  if (!cfg.compute_kernel_config.fp32_dest_acc_en) validate(cfg.compute_kernel_config, join_path(where, "compute_kernel_config"));
+  if (!cfg.compute_kernel_config.fp32_dest_acc_en) validate(cfg.compute_kernel_config, JoinedPath(where, "compute_kernel_config"));
   validate_result(cfg.memory_config, {.height_sharded = true, .width_sharded = true, .block_sharded = true}, where);
   const std::vector<std::int64_t>& shape = cfg.input_tensor_b.shape;
   const std::int64_t k = shape.size() < 2 ? 0 : shape[shape.size() - (cfg.transpose_b ? 1 : 2)];
@@ -149,12 +164,12 @@ void validate(const LinearConfig& cfg, std::string_view where) {
     fail(where, "program_rule", "has no effect beside program_config; set one of the two to null");
   }
   if (cfg.program_rule) {
-    const std::string here = join_path(where, "program_rule");
+    const JoinedPath here(where, "program_rule");
     check_blocks(*cfg.program_rule, 0, here);  // its blocks are upper limits
     if (cfg.program_rule->products_per_core < 1) fail(here, "products_per_core", "expected at least 1");
   }
   if (cfg.program_config) {
-    const std::string here = join_path(where, "program_config");
+    const JoinedPath here(where, "program_config");
     std::visit([&](const auto& program) { check_program(program, cfg, k, here); }, *cfg.program_config);
   }
   const bool is_sharded = cfg.memory_config.memory_layout != TensorMemoryLayout::INTERLEAVED;
@@ -186,7 +201,7 @@ void validate(const MoeCombineConfig& cfg, std::string_view where) { validate_re
 
 // These share out their work by what they find: heads, experts.
 void validate(const FlashMlaConfig& cfg, std::string_view where) {
-  if (!cfg.compute_kernel_config.fp32_dest_acc_en) validate(cfg.compute_kernel_config, join_path(where, "compute_kernel_config"));
+  if (!cfg.compute_kernel_config.fp32_dest_acc_en) validate(cfg.compute_kernel_config, JoinedPath(where, "compute_kernel_config"));
   if (cfg.compute_kernel_config.math_fidelity == MathFidelity::LoFi)
     fail(where, "compute_kernel_config.math_fidelity", "LoFi; attention has no int8 products, expected HiFi2 or HiFi4");
   validate_result(cfg.memory_config, {}, where);

@@ -1,9 +1,11 @@
 #include "stage3_run/device_runner.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "config/model_config_file.hpp"
 #include "ops/cpu/rows.hpp"
+#include "ops/memory.hpp"
 #include "stage3_run/create_run_config.hpp"
 
 namespace meshseek {
@@ -52,8 +54,9 @@ DeviceRunner::DeviceRunner(const RunPlan& plan, const TeamPlace& place, std::sha
 }
 
 Tensor DeviceRunner::ids_tensor(std::span<const std::int64_t> ids) {
-  const std::vector<std::uint32_t> values(ids.begin(), ids.end());
-  return Tensor::from<std::uint32_t>({static_cast<std::int64_t>(ids.size())}, values, &device_);
+  Tensor tensor = make_result({static_cast<std::int64_t>(ids.size())}, DataType::uint32, device_);  // [T]
+  std::copy(ids.begin(), ids.end(), tensor.mutable_data<std::uint32_t>().begin());
+  return tensor;
 }
 
 Model::Output DeviceRunner::keep(Model::Output output) {

@@ -56,7 +56,9 @@ Rerun prepare_embedding(const ReplayCall& call) {
 
 Rerun prepare_rotary_embedding(const ReplayCall& call) {
   return [cfg = call.typed_config<RotaryEmbeddingConfig>(), dim = call.integer("rotary_dim", 2, kMostWidth)](const ReplayInputs& in) {
-    const RopeTables tables = {.rotary_dim = dim, .cos = in.floats("cos"), .sin = in.floats("sin")};
+    const std::vector<float> cos = in.floats("cos");
+    const std::vector<float> sin = in.floats("sin");
+    const RopeTables tables = {.rotary_dim = dim, .cos = {cos.begin(), cos.end()}, .sin = {sin.begin(), sin.end()}};
     if (tables.cos.size() != tables.sin.size()) {
       throw ShapeError(
           fmt::format("[{}] cos has {} values and sin {}; expected equally many", in.where(), tables.cos.size(), tables.sin.size()));
@@ -86,7 +88,8 @@ Rerun prepare_moe_dispatch(const ReplayCall& call) {
 
 Rerun prepare_moe_combine(const ReplayCall& call) {
   return [cfg = call.typed_config<MoeCombineConfig>()](const ReplayInputs& in) {
-    const Dispatched dispatched = {.slots = in.integers("slots")};
+    const std::vector<std::int64_t> slots = in.integers("slots");
+    const Dispatched dispatched = {.slots = {slots.begin(), slots.end()}};
     for (const std::int64_t slot : dispatched.slots) {  // the operator trusts moe_dispatch()
       if (slot >= 0 && slot < static_cast<std::int64_t>(dispatched.slots.size())) continue;
       throw Error(fmt::format("[{}] slot {} does not exist; expected 0 to {}", in.where(), slot, dispatched.slots.size() - 1));

@@ -14,6 +14,12 @@
 
 namespace meshseek {
 
+std::size_t Shape::checked_rank(std::ptrdiff_t rank) {
+  if (rank < 0 || static_cast<std::size_t>(rank) > kMaxRank)
+    throw ShapeError(fmt::format("[tensor] a shape of {} dimensions; expected at most {}", rank, kMaxRank));
+  return static_cast<std::size_t>(rank);
+}
+
 std::int64_t checked_product(std::int64_t a, std::int64_t b, const Shape& shape) {
   std::int64_t product = 0;
   if (__builtin_mul_overflow(a, b, &product)) {

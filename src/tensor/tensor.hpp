@@ -115,5 +115,7 @@ Tensor Tensor::from(Shape shape, std::span<const T> values, Device* device) {
 /// Values of any tensor (any dtype, any layout) as a dense row-major float32 vector of volume() elements. Slow path: tests, reports, small weights.
 /// \throws ShapeError when the tensor was deallocated.
 std::vector<float> to_float_vector(const Tensor& tensor);
+/// The same into memory of the caller. \param out volume() values; \throws ShapeError when there is less room
+void to_floats(const Tensor& tensor, std::span<float> out);
 
 }  // namespace meshseek

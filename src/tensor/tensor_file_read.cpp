@@ -75,7 +75,7 @@ void read_spec(const fb::TensorSpec* spec, const Path& path, TensorFileHeader& h
     fail(path, "the header has no tensor spec; expected shape and layout");
   if (spec->shape()->size() > kMaxRank)
     fail(path, fmt::format("the header has rank {}; at most {} is expected", spec->shape()->size(), kMaxRank));
-  header.shape.assign(spec->shape()->begin(), spec->shape()->end());
+  header.shape = Shape(spec->shape()->begin(), spec->shape()->end());
   const fb::TensorLayout& layout = *spec->tensor_layout();
   if (layout.data_type() > fb::DataType_Int32)
     fail(path, fmt::format("element type {} is not supported; at most {} is known", static_cast<int>(layout.data_type()),

@@ -93,10 +93,14 @@ void read_rows(const Tensor& tensor, const RowRange& part, std::span<float> out,
     reader.read(part.first_row + row, part.first_col, part.num_cols, out.data() + row * stride);
 }
 
+void to_floats(const Tensor& tensor, std::span<float> out) {
+  const std::int64_t cols = tensor.shape().empty() ? 1 : tensor.shape().back();
+  read_rows(tensor, {0, cols == 0 ? 0 : tensor.volume() / cols, 0, cols}, out, cols);
+}
+
 std::vector<float> to_float_vector(const Tensor& tensor) {
   std::vector<float> values(static_cast<std::size_t>(tensor.volume()));
-  const std::int64_t cols = tensor.shape().empty() ? 1 : tensor.shape().back();
-  read_rows(tensor, {0, cols == 0 ? 0 : tensor.volume() / cols, 0, cols}, values, cols);
+  to_floats(tensor, values);
   return values;
 }
 

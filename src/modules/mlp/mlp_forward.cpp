@@ -1,16 +1,11 @@
 #include "modules/mlp/mlp.hpp"
-#include "ops/binary.hpp"
 #include "ops/linear.hpp"
 
 namespace meshseek {
 
 Tensor Mlp::forward(const Tensor& x, const Config& cfg) const {
-  Tensor gate = linear(x, cfg.w1);        // [T, inner]
-  Tensor up = linear(x, cfg.w3);          // [T, inner]
-  Tensor inner = mul(gate, up, cfg.mul);  // [T, inner]
-  gate.deallocate();
-  up.deallocate();
-  return linear(inner, cfg.w2);  // [T, hidden_size]
+  const Tensor inner = gated_linear(x, cfg.w1, cfg.w3, cfg.mul);  // [T, inner]
+  return linear(inner, cfg.w2);                                   // [T, hidden_size]
 }
 
 }  // namespace meshseek

@@ -1,6 +1,7 @@
 /// The whole model: embedding, decoder layers, final norm, head, and the MTP modules behind them.
 #pragma once
 #include <cstdint>
+#include <memory_resource>
 #include <optional>
 #include <span>
 #include <vector>
@@ -88,8 +89,8 @@ class Model {
   /// One call's tokens: all of them, and those that this device runs.
   struct Share {
     std::vector<std::vector<std::int64_t>> of_rows = {};  ///< tokens of each row of the mesh; empty without row_split
-    std::vector<std::int64_t> positions = {};             ///< of this device's tokens
-    std::vector<State*> states = {};                      ///< of their sequences
+    std::pmr::vector<std::int64_t> positions = {};        ///< of this device's tokens
+    std::pmr::vector<State*> states = {};                 ///< of their sequences
     std::vector<std::int64_t> num_tokens_after = {};      ///< of all sequences of the call, with row_split
     Tensor ids = {};                                      ///< [T of this device]
     bool has_last = true;                                 ///< the last token is among them

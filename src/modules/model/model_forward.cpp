@@ -11,8 +11,8 @@
 namespace meshseek {
 namespace {
 
-std::vector<std::int64_t> positions_from(std::int64_t first, std::int64_t count) {
-  std::vector<std::int64_t> positions(static_cast<std::size_t>(count));
+std::pmr::vector<std::int64_t> positions_from(std::int64_t first, std::int64_t count, std::pmr::memory_resource& memory) {
+  std::pmr::vector<std::int64_t> positions(static_cast<std::size_t>(count), &memory);
   std::iota(positions.begin(), positions.end(), first);
   return positions;
 }
@@ -69,12 +69,15 @@ Model::State Model::create_state(const HfConfig& hf, const Config& cfg, std::int
 Model::Share Model::share_of(const Tensor& ids, const Config& cfg, std::span<State* const> states) const {
   const std::int64_t num_tokens = ids.dim(0);
   const std::int64_t per_sequence = num_tokens / static_cast<std::int64_t>(states.size());
-  std::vector<std::int64_t> positions;
+  std::pmr::memory_resource& memory = ids.device()->scratch();
+  std::pmr::vector<std::int64_t> positions(&memory);
+  positions.reserve(static_cast<std::size_t>(num_tokens));
   for (const State* state : states) {
-    const auto more = positions_from(state->num_tokens(), per_sequence);
+    const auto more = positions_from(state->num_tokens(), per_sequence, memory);
     positions.insert(positions.end(), more.begin(), more.end());
   }
-  if (!cfg.row_split) return {.positions = std::move(positions), .states = {states.begin(), states.end()}, .ids = ids};
+  if (!cfg.row_split)
+    return {.positions = std::move(positions), .states = std::pmr::vector<State*>(states.begin(), states.end(), &memory), .ids = ids};
   check_forms(cfg);
   std::vector<std::int64_t> owners;
   std::vector<std::int64_t> num_tokens_after;
@@ -120,8 +123,8 @@ Model::Output Model::finish(Tensor h, const Config& cfg, const Share& share, Log
 
 Model::Output Model::forward(const Tensor& ids, const Config& cfg, std::span<State* const> states, Logits logits, Trace* trace) const {
   const Share share = share_of(ids, cfg, states);
-  const RopeTables tables = rope_.tables(share.positions);
-  std::vector<LatentCache*> caches(share.states.size());
+  const RopeTables tables = rope_.tables(share.positions, ids.device()->scratch());
+  std::pmr::vector<LatentCache*> caches(share.states.size(), &ids.device()->scratch());
   Tensor h = embedding_.forward(share.ids, cfg.embedding);  // [T, hidden_size]
   if (trace != nullptr) add_to(*trace, h, cfg, share, false);
   for (std::size_t layer_idx = 0; layer_idx < cfg.layers.size(); ++layer_idx) {
@@ -152,7 +155,7 @@ Mtp::Output Model::forward_mtp(std::size_t module_idx, const Output& main, const
   const Mtp::Config& module = cfg.mtp.at(module_idx);
   LatentCache& cache = state.mtp.at(module_idx);
   const std::int64_t num_ids = next_ids.dim(0);
-  const RopeTables tables = rope_.tables(positions_from(cache.num_tokens, num_ids));
+  const RopeTables tables = rope_.tables(positions_from(cache.num_tokens, num_ids, next_ids.device()->scratch()));
   const Tensor& source = module.hidden_source == HiddenSource::post_norm ? main.post_norm : main.pre_norm;
   const Tensor hidden = source.slice_rows(0, num_ids);  // [T, hidden_size]
   return mtp_.forward(hidden, next_ids, module, tables, cache);

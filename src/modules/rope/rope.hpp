@@ -1,6 +1,7 @@
 /// Rotary position embedding.
 #pragma once
 #include <cstdint>
+#include <memory_resource>
 #include <span>
 #include <vector>
 
@@ -25,7 +26,7 @@ class Rope {
   Rope(const HfConfig& hf, const MeshDevice& mesh);
 
   /// Tables of the given positions; made once per call of the model and shared by its layers.
-  RopeTables tables(std::span<const std::int64_t> positions) const;
+  RopeTables tables(std::span<const std::int64_t> positions, std::pmr::memory_resource& memory = *std::pmr::get_default_resource()) const;
   /// \param x [T, heads, dim], rotated in place in its last qk_rope_head_dim values
   Tensor forward(Tensor x, const RopeTables& tables, const Config& cfg) const;
 

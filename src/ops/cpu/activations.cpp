@@ -19,7 +19,7 @@ Activations::Activations(const Tensor& x, std::int64_t cols, MathFidelity fideli
     corrections_ = make_scratch<std::int32_t>(size / kInt8Group, device);
   }
   device.team().parallel_for(static_cast<std::size_t>(num_rows_), 16, [&](std::size_t begin, std::size_t end) {
-    AlignedBuffer<float> line(floats_ == nullptr ? static_cast<std::size_t>(padded_cols_) : 0);
+    AlignedBuffer<float> line(floats_ == nullptr ? static_cast<std::size_t>(padded_cols_) : 0, device.scratch());
     for (auto row = static_cast<std::int64_t>(begin); row < static_cast<std::int64_t>(end); ++row) {
       float* values = floats_ == nullptr ? line.data() : floats_.get() + row * padded_cols_;
       reader.read(row, values);

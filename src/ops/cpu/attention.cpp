@@ -18,23 +18,27 @@ void ask_for(std::span<const std::byte> bytes, std::int64_t step, std::int64_t n
     __builtin_prefetch(bytes.data() + byte, 0, 2);
 }
 
-RowSums::RowSums(std::int64_t num_rows, std::int64_t row_width)
-    : width(row_width), tops(static_cast<std::size_t>(num_rows)), sums(tops.size()), values(static_cast<std::size_t>(num_rows * width)) {
+RowSums::RowSums(std::int64_t num_rows, std::int64_t row_width, std::pmr::memory_resource& memory)
+    : width(row_width),
+      tops(static_cast<std::size_t>(num_rows), &memory),
+      sums(tops.size(), &memory),
+      values(static_cast<std::size_t>(num_rows * width), memory) {
   clear();
 }
 
 void RowSums::clear() {
   std::fill(tops.begin(), tops.end(), -std::numeric_limits<float>::infinity());
   std::fill(sums.begin(), sums.end(), 0.0);
-  std::fill(values.begin(), values.end(), 0.0F);
+  std::fill_n(values.data(), static_cast<std::int64_t>(tops.size()) * width, 0.0F);
 }
 
-BlockWeights::BlockWeights(std::int64_t max_rows, std::int64_t block, float scale)
+BlockWeights::BlockWeights(std::int64_t max_rows, std::int64_t block, float scale, std::pmr::memory_resource& memory)
     : scale_(scale),
-      seen_(static_cast<std::size_t>(round_up(max_rows, kFaceSize))),
-      tops_(seen_.size()),
-      sums_(seen_.size()),
-      scores_(seen_.size() * static_cast<std::size_t>(block)) {}
+      visible_(&memory),
+      seen_(static_cast<std::size_t>(round_up(max_rows, kFaceSize)), &memory),
+      tops_(seen_.size(), &memory),
+      sums_(seen_.size(), &memory),
+      scores_(seen_.size() * static_cast<std::size_t>(block), memory) {}
 
 void BlockWeights::set_visible(std::span<const std::int64_t> visible) {
   visible_.assign(visible.begin(), visible.end());
@@ -73,11 +77,13 @@ void BlockWeights::weigh(std::int64_t count, RowSums& rows) {
   }
 }
 
-FlashRows::FlashRows(std::int64_t max_rows, std::int64_t key_width, std::int64_t value_width, float scale)
-    : key_width_(key_width),
+FlashRows::FlashRows(std::int64_t max_rows, std::int64_t key_width, std::int64_t value_width, float scale,
+                     std::pmr::memory_resource& memory)
+    : memory_(&memory),
+      key_width_(key_width),
       value_width_(value_width),
-      weights_(max_rows, kBlock, scale),
-      queries_(static_cast<std::size_t>(round_up(max_rows, kFaceSize) * key_width)) {}
+      weights_(max_rows, kBlock, scale, memory),
+      queries_(static_cast<std::size_t>(round_up(max_rows, kFaceSize) * key_width), memory) {}
 
 void FlashRows::set_queries(const float* queries, std::int64_t stride, std::span<const std::int64_t> visible) {
   weights_.set_visible(visible);

@@ -1,6 +1,7 @@
 /// Softmax attention over blocks of keys and values, whose scores are never all in memory.
 #pragma once
 #include <cstdint>
+#include <memory_resource>
 #include <span>
 #include <vector>
 
@@ -22,14 +23,14 @@ struct KeyBlock {
 /// What some query rows have gathered from the tokens so far, relative to the largest score of each: sums of exp(score - top), and of that times the
 /// values.
 struct RowSums {
-  RowSums(std::int64_t num_rows, std::int64_t width);
+  RowSums(std::int64_t num_rows, std::int64_t width, std::pmr::memory_resource& memory);
   /// As before the first token.
   void clear();
 
   std::int64_t width = 0;
-  std::vector<float> tops = {};      ///< [R]
-  std::vector<double> sums = {};     ///< [R]
-  AlignedVector<float> values = {};  ///< [R, width]
+  std::pmr::vector<float> tops;   ///< [R]
+  std::pmr::vector<double> sums;  ///< [R]
+  AlignedBuffer<float> values;    ///< [R, width]
 };
 
 /// Asks for part `step` of `num_steps` of `bytes` from memory.
@@ -38,7 +39,7 @@ void ask_for(std::span<const std::byte> bytes, std::int64_t step, std::int64_t n
 /// Scores of query rows over a block of tokens that become weights of an online softmax: token by token, so that nothing is added up across a register.
 class BlockWeights {
  public:
-  BlockWeights(std::int64_t max_rows, std::int64_t block, float scale);
+  BlockWeights(std::int64_t max_rows, std::int64_t block, float scale, std::pmr::memory_resource& memory);
 
   /// \param visible [R]: how many of the first tokens each row sees
   void set_visible(std::span<const std::int64_t> visible);
@@ -59,10 +60,10 @@ class BlockWeights {
  private:
   float scale_;
   std::int64_t lanes_ = 0;
-  std::vector<std::int64_t> visible_;
-  std::vector<std::int32_t> seen_;  ///< [lanes]: tokens of the block
-  std::vector<float> tops_;         ///< [lanes]
-  std::vector<float> sums_;         ///< [lanes]
+  std::pmr::vector<std::int64_t> visible_;
+  std::pmr::vector<std::int32_t> seen_;  ///< [lanes]: tokens of the block
+  std::pmr::vector<float> tops_;         ///< [lanes]
+  std::pmr::vector<float> sums_;         ///< [lanes]
   AlignedBuffer<float> scores_;
 };
 
@@ -73,11 +74,11 @@ class FlashRows {
  public:
   static constexpr std::int64_t kBlock = 64;  ///< tokens: their keys and values stay in the second-level cache
 
-  FlashRows(std::int64_t max_rows, std::int64_t key_width, std::int64_t value_width, float scale);
+  FlashRows(std::int64_t max_rows, std::int64_t key_width, std::int64_t value_width, float scale, std::pmr::memory_resource& memory);
 
   /// \param queries [R, stride], key_width values of each are used; \param visible [R]: how many of the first tokens each row sees
   void set_queries(const float* queries, std::int64_t stride, std::span<const std::int64_t> visible);
-  RowSums make_sums(std::int64_t num_rows) const { return {num_rows, value_width_}; }
+  RowSums make_sums(std::int64_t num_rows) const { return {num_rows, value_width_, *memory_}; }
   void add(const KeyBlock& block, RowSums& rows);
 
  private:
@@ -86,6 +87,7 @@ class FlashRows {
 
   void multiply_keys(const KeyBlock& block);
 
+  std::pmr::memory_resource* memory_;
   std::int64_t key_width_;
   std::int64_t value_width_;
   BlockWeights weights_;

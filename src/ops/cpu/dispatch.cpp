@@ -100,6 +100,11 @@ const StreamKernels* find_stream_kernels(const char* isa) {
   return name == "avx512_vnni" && has_vnni ? &vnni_table : nullptr;
 }
 
+std::int64_t stream_step() {
+  static const bool is_amd = __builtin_cpu_is("amd") != 0;
+  return is_amd ? 256 : 64;
+}
+
 const StreamKernels* stream_kernels() {
   static const StreamKernels* const table = [] {
     const std::string_view isa = kernels().isa;

@@ -17,6 +17,7 @@ struct TileRun {
   const float* x = nullptr;             ///< float kernels: [num_x, x_stride]
   float* out = nullptr;                 ///< dot kernels: [num_x, 32]
   std::int64_t out_stride = 0;          ///< values from one row of out to the next
+  std::int64_t asked_step = 64;         ///< bytes between the lines that are asked for ahead: stream_step()
 };
 
 /// The kernels return false, and leave anything in `out`, when a block has an exponent that their fast arithmetic does not serve: 255 (Inf, NaN), and, for
@@ -32,6 +33,11 @@ struct StreamKernels {
   bool (*add_rows_b8)(const TileRun& run) = nullptr;
   bool (*add_rows_b4)(const TileRun& run) = nullptr;
 };
+
+/// Bytes between the lines of tiles to come that streaming asks for. The hardware's own prefetching ends with each page of 4 KiB. Measured, bfloat8_b: Intel
+/// (Sapphire Rapids, two cores) reads 0.98 of what a loop that only reads gets with every line, 0.88 with one of four; AMD (Zen 4, one core) gets 0.99
+/// with one of four.
+std::int64_t stream_step();
 
 /// Those of the instruction set that kernels() chose; null where it has none (scalar): weights are decoded first then.
 const StreamKernels* stream_kernels();

@@ -1,6 +1,7 @@
 #include "ops/cpu/head_attention.hpp"
 
 #include <algorithm>
+#include <memory_resource>
 #include <vector>
 
 #include "ops/cpu/aligned_buffer.hpp"
@@ -35,13 +36,13 @@ struct HeadParts {
 /// Expands keys and values as float32, a block of tokens at a time.
 class FloatHead {
  public:
-  explicit FloatHead(const HeadsProblem& problem)
+  FloatHead(const HeadsProblem& problem, std::pmr::memory_resource& memory)
       : parts_(problem),
         key_stride_(round_up(parts_.nope + parts_.rope, kFaceSize)),
         value_stride_(round_up(parts_.value, kFaceSize)),
-        rows_(kQueries, parts_.nope + parts_.rope, value_stride_, problem.scale),
-        keys_(static_cast<std::size_t>(FlashRows::kBlock * key_stride_)),
-        values_(static_cast<std::size_t>(FlashRows::kBlock * value_stride_)) {}
+        rows_(kQueries, parts_.nope + parts_.rope, value_stride_, problem.scale, memory),
+        keys_(static_cast<std::size_t>(FlashRows::kBlock * key_stride_), &memory),
+        values_(static_cast<std::size_t>(FlashRows::kBlock * value_stride_), &memory) {}
 
   FlashRows& rows() { return rows_; }
   void add(std::int64_t head_idx, std::int64_t first_token, std::int64_t count, RowSums& sums) {
@@ -66,18 +67,18 @@ class FloatHead {
   std::int64_t key_stride_;
   std::int64_t value_stride_;
   FlashRows rows_;
-  std::vector<float> keys_;    ///< [FlashRows::kBlock, key_stride]
-  std::vector<float> values_;  ///< [FlashRows::kBlock, value_stride]
+  std::pmr::vector<float> keys_;    ///< [FlashRows::kBlock, key_stride]
+  std::pmr::vector<float> values_;  ///< [FlashRows::kBlock, value_stride]
 };
 
 /// The same as bf16, for tiles.
 class TileHead {
  public:
-  explicit TileHead(const HeadsProblem& problem)
+  TileHead(const HeadsProblem& problem, std::pmr::memory_resource& memory)
       : parts_(problem),
-        rows_(kQueries, parts_.nope + parts_.rope, parts_.value, problem.scale),
-        keys_(static_cast<std::size_t>(FlashTiles::kBlock * rows_.key_width())),
-        values_(static_cast<std::size_t>(FlashTiles::kBlock * rows_.value_width())) {
+        rows_(kQueries, parts_.nope + parts_.rope, parts_.value, problem.scale, memory),
+        keys_(static_cast<std::size_t>(FlashTiles::kBlock * rows_.key_width()), memory),
+        values_(static_cast<std::size_t>(FlashTiles::kBlock * rows_.value_width()), memory) {
     std::fill_n(keys_.data(), FlashTiles::kBlock * rows_.key_width(), std::uint16_t{0});
     std::fill_n(values_.data(), FlashTiles::kBlock * rows_.value_width(), std::uint16_t{0});
   }
@@ -112,27 +113,28 @@ class TileHead {
 template <class Head>
 class HeadAttention {
  public:
-  explicit HeadAttention(const HeadsProblem& problem)
-      : head_(problem),
+  HeadAttention(const HeadsProblem& problem, std::pmr::memory_resource& memory)
+      : head_(problem, memory),
         heads_(problem.q->dim(1)),
         first_seen_(problem.num_tokens - problem.q->dim(0) + 1),
         key_width_(problem.q->dim(2)),
         read_q_(*problem.q, key_width_),
-        queries_(static_cast<std::size_t>(kQueries * key_width_)),
+        queries_(static_cast<std::size_t>(kQueries * key_width_), &memory),
+        visible_(&memory),
         sums_(head_.rows().make_sums(kQueries)) {}
 
   void run(std::int64_t head_idx, std::int64_t first_query, std::int64_t count, const RowWriter& writer) {
-    std::vector<std::int64_t> visible;
+    visible_.clear();
     for (std::int64_t idx = 0; idx < count; ++idx) {
       read_q_.read((first_query + idx) * heads_ + head_idx, queries_.data() + idx * key_width_);
-      visible.push_back(first_seen_ + first_query + idx);
+      visible_.push_back(first_seen_ + first_query + idx);
     }
-    head_.rows().set_queries(queries_.data(), key_width_, visible);
+    head_.rows().set_queries(queries_.data(), key_width_, visible_);
     sums_.clear();
     constexpr std::int64_t kBlock = FlashRows::kBlock;
     static_assert(kBlock == FlashTiles::kBlock);
-    for (std::int64_t token = 0; token < visible.back(); token += kBlock)
-      head_.add(head_idx, token, std::min(kBlock, visible.back() - token), sums_);
+    for (std::int64_t token = 0; token < visible_.back(); token += kBlock)
+      head_.add(head_idx, token, std::min(kBlock, visible_.back() - token), sums_);
     head_.finish(sums_);
     for (std::int64_t idx = 0; idx < count; ++idx) {
       float* row = sums_.values.data() + idx * sums_.width;
@@ -148,19 +150,20 @@ class HeadAttention {
   std::int64_t first_seen_;  ///< tokens that the first query sees
   std::int64_t key_width_;
   RowReader read_q_;
-  std::vector<float> queries_;  ///< [kQueries, key_width]
-  RowSums sums_;                ///< of kQueries rows
+  std::pmr::vector<float> queries_;         ///< [kQueries, key_width]
+  std::pmr::vector<std::int64_t> visible_;  ///< how many tokens each query sees
+  RowSums sums_;                            ///< of kQueries rows
 };
 
 /// Late queries see more: taking them alternately from both ends gives equal shares of a range about equal work.
 std::int64_t balanced(std::int64_t idx, std::int64_t count) { return idx % 2 == 0 ? idx / 2 : count - 1 - idx / 2; }
 
 template <class Head>
-void attend(const HeadsProblem& problem, const RowWriter& writer, ThreadTeam& team) {
+void attend(const HeadsProblem& problem, const RowWriter& writer, Device& device) {
   const std::int64_t num_queries = problem.q->dim(0);
   const std::int64_t batches = ceil_div(num_queries, kQueries);
-  team.parallel_for(static_cast<std::size_t>(problem.q->dim(1) * batches), 1, [&](std::size_t begin, std::size_t end) {
-    HeadAttention<Head> attention(problem);
+  device.team().parallel_for(static_cast<std::size_t>(problem.q->dim(1) * batches), 1, [&](std::size_t begin, std::size_t end) {
+    HeadAttention<Head> attention(problem, device.scratch());
     for (auto item = static_cast<std::int64_t>(begin); item < static_cast<std::int64_t>(end); ++item) {
       const std::int64_t first = balanced(item % batches, batches) * kQueries;
       attention.run(item / batches, first, std::min(kQueries, num_queries - first), writer);
@@ -170,9 +173,9 @@ void attend(const HeadsProblem& problem, const RowWriter& writer, ThreadTeam& te
 
 }  // namespace
 
-void attend_heads(const HeadsProblem& problem, const RowWriter& writer, ThreadTeam& team) {
-  if (problem.on_tiles) return attend<TileHead>(problem, writer, team);
-  attend<FloatHead>(problem, writer, team);
+void attend_heads(const HeadsProblem& problem, const RowWriter& writer, Device& device) {
+  if (problem.on_tiles) return attend<TileHead>(problem, writer, device);
+  attend<FloatHead>(problem, writer, device);
 }
 
 }  // namespace meshseek::cpu

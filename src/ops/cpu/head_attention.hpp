@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-#include "base/thread_team.hpp"
+#include "mesh/device.hpp"
 #include "ops/cpu/rows.hpp"
 
 namespace meshseek::cpu {
@@ -20,6 +20,6 @@ struct HeadsProblem {
 };
 
 /// softmax(scale q k^T) v, causal; row t * n + h of `writer` is query t of head h. Neither threads nor other queries change a bit.
-void attend_heads(const HeadsProblem& problem, const RowWriter& writer, ThreadTeam& team);
+void attend_heads(const HeadsProblem& problem, const RowWriter& writer, Device& device);
 
 }  // namespace meshseek::cpu

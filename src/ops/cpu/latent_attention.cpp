@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory_resource>
+#include <utility>
+#include <vector>
 
 #include "ops/cpu/attention.hpp"
 #include "ops/cpu/kernels.hpp"
@@ -11,72 +14,97 @@
 namespace meshseek::cpu {
 namespace {
 
-constexpr std::int64_t kPiece = 256;  ///< tokens whose sums one thread makes
-constexpr std::int64_t kRows = 128;   ///< query rows that pass over the context together: their sums stay in the second-level cache
+constexpr std::int64_t kRows = 128;  ///< query rows that pass over the context together: their sums stay in the second-level cache
+
+/// Tokens whose sums one thread makes.
+struct Piece {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+};
+
+/// Pieces lie at fixed places: of 64 tokens at the start, so that a short context has work for several threads, then of 256.
+constexpr std::int64_t kShortPiece = 64;
+constexpr std::int64_t kNumShort = 4;
+constexpr std::int64_t kLongPiece = 256;
+
+Piece piece_at(std::int64_t idx, std::int64_t num_tokens) {
+  const bool is_short = idx < kNumShort;
+  const std::int64_t begin = is_short ? idx * kShortPiece : kNumShort * kShortPiece + (idx - kNumShort) * kLongPiece;
+  return {begin, std::min(begin + (is_short ? kShortPiece : kLongPiece), num_tokens)};
+}
+
+std::int64_t num_pieces(std::int64_t num_tokens) {
+  const std::int64_t rest = std::max<std::int64_t>(0, num_tokens - kNumShort * kShortPiece);
+  return std::min(kNumShort, ceil_div(num_tokens, kShortPiece)) + ceil_div(rest, kLongPiece);
+}
 
 /// Some query rows over one piece of the context.
 class FloatPiece {
  public:
-  FloatPiece(const LatentProblem& problem, std::int64_t first_row, std::int64_t num_rows)
+  FloatPiece(const LatentProblem& problem, std::int64_t first_row, std::int64_t num_rows, std::pmr::memory_resource& memory)
       : problem_(problem),
         num_rows_(num_rows),
-        rows_(num_rows, problem.width, round_up(problem.rank, kFaceSize), problem.scale),
-        tokens_(static_cast<std::size_t>(FlashRows::kBlock * problem.stride)) {
-    std::fill_n(tokens_.data(), FlashRows::kBlock * problem.stride, 0.0F);
+        rows_(num_rows, problem.width, round_up(problem.rank, kFaceSize), problem.scale, memory),
+        tokens_(static_cast<std::size_t>(block_rows(problem) * problem.stride), memory) {
+    for (std::int64_t idx = 0; idx < block_rows(problem); ++idx)
+      std::fill(tokens_.data() + idx * problem.stride + problem.width, tokens_.data() + (idx + 1) * problem.stride, 0.0F);
     rows_.set_queries(problem.queries.data() + first_row * problem.stride, problem.stride,
                       problem.visible.subspan(static_cast<std::size_t>(first_row), static_cast<std::size_t>(num_rows)));
   }
 
-  RowSums run(std::int64_t first, std::int64_t end) {
+  RowSums run(const Piece& piece) {
     RowSums sums = rows_.make_sums(num_rows_);
-    for (std::int64_t token = first; token < end; token += FlashRows::kBlock) {
-      const std::int64_t count = std::min(FlashRows::kBlock, end - token);
+    for (std::int64_t token = piece.begin; token < piece.end; token += FlashRows::kBlock) {
+      const std::int64_t count = std::min(FlashRows::kBlock, piece.end - token);
       for (std::int64_t idx = 0; idx < count; ++idx) problem_.cache.read(token + idx, tokens_.data() + idx * problem_.stride);
-      const std::int64_t next = std::min(token + count, end - 1);
+      const std::int64_t next = std::min(token + count, piece.end - 1);
       rows_.add({.first_token = token,
                  .count = count,
                  .keys = tokens_.data(),
                  .key_stride = problem_.stride,
                  .values = tokens_.data(),
                  .value_stride = problem_.stride,
-                 .next = problem_.cache.stored(next, std::min(FlashRows::kBlock, end - next))},
+                 .next = problem_.cache.stored(next, std::min(FlashRows::kBlock, piece.end - next))},
                 sums);
     }
     return sums;
   }
 
  private:
+  /// Tokens of a block: memory for more would have to be read into the cache first.
+  static std::int64_t block_rows(const LatentProblem& problem) { return std::min(FlashRows::kBlock, problem.num_tokens); }
+
   const LatentProblem& problem_;
   std::int64_t num_rows_;
   FlashRows rows_;
-  AlignedBuffer<float> tokens_;  ///< [FlashRows::kBlock, stride]
+  AlignedBuffer<float> tokens_;  ///< [block_rows, stride]
 };
 
 /// The same on tiles. Whole blocks of a bf16 cache are read where they lie.
 class TilePiece {
  public:
-  TilePiece(const LatentProblem& problem, std::int64_t first_row, std::int64_t num_rows)
+  TilePiece(const LatentProblem& problem, std::int64_t first_row, std::int64_t num_rows, std::pmr::memory_resource& memory)
       : problem_(problem),
         num_rows_(num_rows),
-        rows_(num_rows, problem.width, problem.rank, problem.scale),
+        rows_(num_rows, problem.width, problem.rank, problem.scale, memory),
         stride_(std::max(rows_.key_width(), rows_.value_width())),
         in_place_(problem.cache.is_bf16() && rows_.key_width() == problem.width && rows_.value_width() == problem.rank),
-        tokens_(static_cast<std::size_t>(FlashTiles::kBlock * stride_)) {
+        tokens_(static_cast<std::size_t>(FlashTiles::kBlock * stride_), memory) {
     std::fill_n(tokens_.data(), FlashTiles::kBlock * stride_, std::uint16_t{0});
     rows_.set_queries(problem.queries.data() + first_row * problem.stride, problem.stride,
                       problem.visible.subspan(static_cast<std::size_t>(first_row), static_cast<std::size_t>(num_rows)));
   }
 
-  RowSums run(std::int64_t first, std::int64_t end) {
+  RowSums run(const Piece& piece) {
     RowSums sums = rows_.make_sums(num_rows_);
-    for (std::int64_t token = first; token < end; token += FlashTiles::kBlock) {
-      const std::int64_t count = std::min(FlashTiles::kBlock, end - token);
-      const std::int64_t next = std::min(token + count, end - 1);
+    for (std::int64_t token = piece.begin; token < piece.end; token += FlashTiles::kBlock) {
+      const std::int64_t count = std::min(FlashTiles::kBlock, piece.end - token);
+      const std::int64_t next = std::min(token + count, piece.end - 1);
       TokenBlock block = {.first_token = token,
                           .count = count,
                           .keys = tokens_.data(),
                           .key_stride = stride_,
-                          .next = problem_.cache.stored(next, std::min(FlashTiles::kBlock, end - next))};
+                          .next = problem_.cache.stored(next, std::min(FlashTiles::kBlock, piece.end - next))};
       if (in_place_ && count == FlashTiles::kBlock) {
         block.keys = reinterpret_cast<const std::uint16_t*>(problem_.cache.stored(token, count).data());
         block.key_stride = problem_.width;
@@ -106,51 +134,57 @@ struct RowBatch {
   const LatentProblem* problem = nullptr;
   std::int64_t first_row = 0;
   std::int64_t num_rows = 0;
-  std::vector<RowSums> pieces = {};
+  std::pmr::vector<RowSums> pieces;
+
+  /// Blocks of its context: what threads share out.
+  std::size_t num_blocks() const { return static_cast<std::size_t>(ceil_div(problem->num_tokens, kShortPiece)); }
 };
 
-std::vector<RowBatch> make_batches(std::span<const LatentProblem> problems) {
-  std::vector<RowBatch> batches;
+std::pmr::vector<RowBatch> make_batches(std::span<const LatentProblem> problems, std::pmr::memory_resource& memory) {
+  std::pmr::vector<RowBatch> batches(&memory);
   for (const LatentProblem& problem : problems) {
-    const auto num_pieces = static_cast<std::size_t>(ceil_div(problem.num_tokens, kPiece));
     for (std::int64_t row = 0; row < problem.num_rows(); row += kRows) {
-      batches.push_back({.problem = &problem, .first_row = row, .num_rows = std::min(kRows, problem.num_rows() - row)});
-      batches.back().pieces.assign(num_pieces, RowSums(0, 0));
+      std::pmr::vector<RowSums> pieces(&memory);
+      const std::int64_t count = num_pieces(problem.num_tokens);
+      pieces.reserve(static_cast<std::size_t>(count));
+      for (std::int64_t idx = 0; idx < count; ++idx) pieces.emplace_back(0, 0, memory);
+      batches.push_back({&problem, row, std::min(kRows, problem.num_rows() - row), std::move(pieces)});
     }
   }
   return batches;
 }
 
 /// One row of all pieces, in their order. \param result [width], zeros
-void merge(const std::vector<RowSums>& pieces, std::size_t row, std::int64_t width, float* result) {
+void merge(std::span<const RowSums> pieces, std::size_t row, std::int64_t width, float* result) {
   float top = pieces.front().tops[row];
   for (const RowSums& piece : pieces) top = std::max(top, piece.tops[row]);
   double sum = 0.0;
   for (const RowSums& piece : pieces) sum += piece.sums[row] * static_cast<double>(std::exp(piece.tops[row] - top));
   for (const RowSums& piece : pieces) {
     const auto factor = static_cast<float>(static_cast<double>(std::exp(piece.tops[row] - top)) / sum);
-    kernels().axpy(factor, piece.values.data() + row * static_cast<std::size_t>(piece.width), width, result);
+    kernels().axpy(factor, piece.values.data() + static_cast<std::int64_t>(row) * piece.width, width, result);
   }
 }
 
-/// Gathers pieces begin..end of a batch.
-template <class Piece>
-void gather_pieces(RowBatch& batch, std::size_t begin, std::size_t end) {
-  Piece piece(*batch.problem, batch.first_row, batch.num_rows);
-  for (std::size_t idx = begin; idx < end; ++idx) {
-    const std::int64_t token = static_cast<std::int64_t>(idx) * kPiece;
-    batch.pieces[idx] = piece.run(token, std::min(token + kPiece, batch.problem->num_tokens));
+/// Gathers the pieces of a batch that begin in its blocks begin..end.
+template <class Gatherer>
+void gather_pieces(RowBatch& batch, std::size_t begin, std::size_t end, std::pmr::memory_resource& memory) {
+  Gatherer gatherer(*batch.problem, batch.first_row, batch.num_rows, memory);
+  for (std::size_t idx = 0; idx < batch.pieces.size(); ++idx) {
+    const Piece piece = piece_at(static_cast<std::int64_t>(idx), batch.problem->num_tokens);
+    const auto block = static_cast<std::size_t>(piece.begin / kShortPiece);
+    if (block >= begin && block < end) batch.pieces[idx] = gatherer.run(piece);
   }
 }
 
-/// Gathers pieces begin..end of all batches, counted through.
-void gather(std::span<RowBatch> batches, std::size_t begin, std::size_t end) {
-  std::size_t first = 0;  // piece of the batch
+/// The same for blocks begin..end of all batches, counted through.
+void gather(std::span<RowBatch> batches, std::size_t begin, std::size_t end, std::pmr::memory_resource& memory) {
+  std::size_t first = 0;  // block of the batch
   for (RowBatch& batch : batches) {
-    const std::size_t last = first + batch.pieces.size();
+    const std::size_t last = first + batch.num_blocks();
     if (begin < last && end > first) {
       const auto gather_here = batch.problem->on_tiles ? gather_pieces<TilePiece> : gather_pieces<FloatPiece>;
-      gather_here(batch, std::max(begin, first) - first, std::min(end, last) - first);
+      gather_here(batch, std::max(begin, first) - first, std::min(end, last) - first, memory);
     }
     first = last;
   }
@@ -158,23 +192,23 @@ void gather(std::span<RowBatch> batches, std::size_t begin, std::size_t end) {
 
 }  // namespace
 
-void attend_latent(std::span<const LatentProblem> problems, std::vector<float>& results, ThreadTeam& team) {
+void attend_latent(std::span<const LatentProblem> problems, std::span<float> results, Device& device) {
   const std::int64_t width = round_up(problems.front().rank, kFaceSize);
-  std::vector<RowBatch> batches = make_batches(problems);
-  std::size_t num_pieces = 0;
+  std::pmr::vector<RowBatch> batches = make_batches(problems, device.scratch());
+  std::size_t num_blocks = 0;
   std::size_t num_rows = 0;
   for (const RowBatch& batch : batches) {
-    num_pieces += batch.pieces.size();
+    num_blocks += batch.num_blocks();
     num_rows += static_cast<std::size_t>(batch.num_rows);
   }
-  team.parallel_for(num_pieces, 1, [&](std::size_t begin, std::size_t end) { gather(batches, begin, end); });
-  results.assign(num_rows * static_cast<std::size_t>(width), 0.0F);
-  team.parallel_for(num_rows, 4, [&](std::size_t begin, std::size_t end) {
+  device.team().parallel_for(num_blocks, 1, [&](std::size_t begin, std::size_t end) { gather(batches, begin, end, device.scratch()); });
+  std::fill(results.begin(), results.end(), 0.0F);
+  device.team().parallel_for(num_rows, 4, [&](std::size_t begin, std::size_t end) {
     std::size_t first = 0;  // row of the batch
     for (const RowBatch& batch : batches) {
       const std::size_t last = first + static_cast<std::size_t>(batch.num_rows);
       for (std::size_t row = std::max(begin, first); row < std::min(end, last); ++row)
-        merge(batch.pieces, row - first, width, results.data() + row * static_cast<std::size_t>(width));
+        merge(batch.pieces, row - first, width, results.data() + static_cast<std::int64_t>(row) * width);
       first = last;
     }
   });

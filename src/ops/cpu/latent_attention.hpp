@@ -2,9 +2,8 @@
 #pragma once
 #include <cstdint>
 #include <span>
-#include <vector>
 
-#include "base/thread_team.hpp"
+#include "mesh/device.hpp"
 #include "ops/cpu/rows.hpp"
 
 namespace meshseek::cpu {
@@ -28,6 +27,6 @@ struct LatentProblem {
 /// each cached row is read once for scores and values of all query rows, and the pieces are merged in their order: neither timing nor the number of threads
 /// changes a bit, nor do other query rows or other sequences.
 /// \param results [R of all problems, rank rounded up to 16], rows one after the other
-void attend_latent(std::span<const LatentProblem> problems, std::vector<float>& results, ThreadTeam& team);
+void attend_latent(std::span<const LatentProblem> problems, std::span<float> results, Device& device);
 
 }  // namespace meshseek::cpu

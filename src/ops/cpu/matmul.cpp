@@ -1,8 +1,12 @@
 #include "ops/cpu/matmul.hpp"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <memory>
+#include <memory_resource>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "ops/cpu/aligned_buffer.hpp"
@@ -32,22 +36,21 @@ struct Task {
 /// A slab of weights, decoded in the form that a fidelity multiplies: `outputs` x `k` values.
 class Slab {
  public:
-  Slab(const MatmulProblem& problem, const MatmulPlan& plan) : problem_(&problem) {
+  Slab(const MatmulProblem& problem, const MatmulPlan& plan, std::pmr::memory_resource& memory) : problem_(&problem) {
     const std::int64_t k = std::min(round_up(problem.num_inputs(), kTileSize), plan.k_block);
     const std::int64_t size = plan.col_block * k;
     if (uses_magnitudes()) {
-      magnitudes_ = AlignedBuffer<std::uint8_t>(static_cast<std::size_t>(size));
-      scales_ = AlignedBuffer<float>(static_cast<std::size_t>(size / kInt8Group));
+      magnitudes_ = AlignedBuffer<std::uint8_t>(static_cast<std::size_t>(size), memory);
+      scales_ = AlignedBuffer<float>(static_cast<std::size_t>(size / kInt8Group), memory);
     } else {
       const std::int64_t num_lines = problem.transpose_b ? plan.col_block : k;
-      values_ = AlignedBuffer<float>(static_cast<std::size_t>(size + num_lines * kLinePadding));
+      values_ = AlignedBuffer<float>(static_cast<std::size_t>(size + num_lines * kLinePadding), memory);
     }
   }
 
-  void decode(std::int64_t matrix_idx, Range outputs, Range k) {
+  void decode(const WeightMatrix& weight, std::int64_t matrix_idx, Range outputs, Range k) {
     outputs_ = outputs;
     k_ = k;
-    const WeightMatrix& weight = *problem_->weight;
     const WeightMatrix::Columns k_columns = {k.begin, k.size()};
     if (uses_magnitudes()) {
       weight.decode_magnitudes(matrix_idx, outputs.begin, outputs.size(), k_columns, magnitudes_.data(), scales_.data());
@@ -135,8 +138,8 @@ StreamKernel stream_kernel(const MatmulProblem& problem) {
 /// One core at work: its slab and the sums of the outputs in work.
 class Core {
  public:
-  Core(const MatmulProblem& problem, const MatmulPlan& plan, const RowWriter& writer)
-      : problem_(problem), plan_(plan), writer_(writer), stream_(stream_kernel(problem)) {}
+  Core(const MatmulProblem& problem, const MatmulPlan& plan, const RowWriter& writer, std::pmr::memory_resource& memory)
+      : problem_(problem), plan_(plan), writer_(writer), memory_(memory), stream_(stream_kernel(problem)) {}
 
   void run(const Task& task) {
     for (std::int64_t col = task.cols.begin; col < task.cols.end; col += plan_.col_block) {
@@ -147,59 +150,86 @@ class Core {
  private:
   void run_columns(const Task& task, Range outputs) {
     if (problem_.panels != nullptr && problem_.panels->serves(task.matrix_idx)) return run_tiles(task, outputs);
-    const std::int64_t num_inputs = problem_.num_inputs();
-    const std::int64_t stride = plan_.col_block;
-    sums_.assign(static_cast<std::size_t>(task.rows.size() * stride), 0.0F);
-    if (stream(task, outputs)) return finish(task, task.rows, outputs);
-    if (!slab_) slab_.emplace(problem_, plan_);
-    for (std::int64_t k = 0; k < num_inputs; k += plan_.k_block) {
-      slab_->decode(task.matrix_idx, outputs, {k, std::min(k + plan_.k_block, num_inputs)});
-      for (std::int64_t row = task.rows.begin; row < task.rows.end; row += plan_.row_block) {
-        multiply(task, {row, std::min(row + plan_.row_block, task.rows.end)}, k == 0);
-      }
+    multiply(*problem_.weight, task, outputs);
+    if (problem_.up != nullptr) {
+      std::swap(sums_, gates_);
+      multiply(*problem_.up, task, outputs);
     }
     finish(task, task.rows, outputs);
   }
 
-  /// All panels of the rows, one after the other: the slab and the sums of one panel stay in the second-level cache. Where K has several blocks, the sums of
-  /// all panels wait for the next one.
-  void run_tiles(const Task& task, Range outputs) {
+  /// Leaves the products of the task's rows with some outputs of a weight in sums_.
+  void multiply(const WeightMatrix& weight, const Task& task, Range outputs) {
     const std::int64_t num_inputs = problem_.num_inputs();
-    const std::int64_t k_block = round_up(plan_.k_block, kTileChunk);
-    const bool one_block = num_inputs <= k_block;
-    const std::int64_t panel_size = kPanelRows * round_up(outputs.size(), kPanelRows);
-    if (!tile_slab_)
-      tile_slab_.emplace(*problem_.weight, problem_.panels->is_int8(), round_up(plan_.col_block, kPanelRows),
-                         std::min(k_block, round_up(num_inputs, kTileChunk)));
-    tile_sums_.resize(static_cast<std::size_t>(one_block ? panel_size : panel_size * ceil_div(task.rows.size(), kPanelRows)));
-    for (std::int64_t k = 0; k < num_inputs; k += k_block) {
-      tile_slab_->decode(task.matrix_idx, outputs.begin, outputs.size(), {k, std::min(k_block, num_inputs - k)});
-      float* sums = tile_sums_.data();
-      for (std::int64_t row = task.rows.begin; row < task.rows.end; row += kPanelRows, sums += one_block ? 0 : panel_size) {
-        TileProduct product = {.sums = sums, .adds = k > 0};
-        tile_slab_->put(product);
-        problem_.panels->put(product, task.matrix_idx, row, k);
-        (problem_.panels->is_int8() ? kernels().tiles->multiply_int8 : kernels().tiles->multiply_bf16)(product);
-        if (k + k_block >= num_inputs) finish_panel(task, {row, std::min(row + kPanelRows, task.rows.end)}, outputs, product);
+    const std::int64_t size = task.rows.size() * plan_.col_block;
+    sums_.reserve(static_cast<std::size_t>(size), memory_);
+    std::fill_n(sums_.data(), size, 0.0F);
+    if (stream(weight, task, outputs)) return;
+    if (!slab_) slab_.emplace(problem_, plan_, memory_);
+    for (std::int64_t k = 0; k < num_inputs; k += plan_.k_block) {
+      slab_->decode(weight, task.matrix_idx, outputs, {k, std::min(k + plan_.k_block, num_inputs)});
+      for (std::int64_t row = task.rows.begin; row < task.rows.end; row += plan_.row_block) {
+        multiply_slab(task, {row, std::min(row + plan_.row_block, task.rows.end)}, k == 0);
       }
     }
   }
 
-  void finish_panel(const Task& task, Range rows, Range outputs, const TileProduct& product) {
-    sums_.resize(static_cast<std::size_t>(kPanelRows * plan_.col_block));
-    kernels().tiles->transpose_sums(product.sums, product.num_x_tiles, round_up(outputs.size(), kTileRows), sums_.data(), plan_.col_block);
+  /// All panels of the rows, one after the other: the slabs and the sums of one panel stay in the second-level cache. Where K has several blocks, the sums
+  /// of all panels wait for the next one.
+  void run_tiles(const Task& task, Range outputs) {
+    const std::int64_t num_inputs = problem_.num_inputs();
+    const std::int64_t k_block = round_up(plan_.k_block, kTileChunk);
+    const std::size_t num_weights = problem_.up == nullptr ? 1 : 2;
+    const bool one_block = num_inputs <= k_block;
+    const std::int64_t panel_size = kPanelRows * round_up(outputs.size(), kPanelRows);
+    const std::int64_t num_panels = one_block ? 1 : ceil_div(task.rows.size(), kPanelRows);
+    for (std::size_t idx = 0; idx < num_weights; ++idx) {
+      if (!tile_slabs_[idx])
+        tile_slabs_[idx].emplace(*(idx == 0 ? problem_.weight : problem_.up), problem_.panels->is_int8(),
+                                 round_up(plan_.col_block, kPanelRows), std::min(k_block, round_up(num_inputs, kTileChunk)), memory_);
+      tile_sums_[idx].reserve(static_cast<std::size_t>(panel_size * num_panels), memory_);
+    }
+    for (std::int64_t k = 0; k < num_inputs; k += k_block) {
+      for (std::size_t idx = 0; idx < num_weights; ++idx)
+        tile_slabs_[idx]->decode(task.matrix_idx, outputs.begin, outputs.size(), {k, std::min(k_block, num_inputs - k)});
+      for (std::int64_t row = task.rows.begin, panel = 0; row < task.rows.end; row += kPanelRows, panel += one_block ? 0 : 1) {
+        TileProduct product = {.adds = k > 0};
+        problem_.panels->put(product, task.matrix_idx, row, k);
+        for (std::size_t idx = 0; idx < num_weights; ++idx) {
+          product.sums = tile_sums_[idx].data() + panel * panel_size;
+          tile_slabs_[idx]->put(product);
+          (problem_.panels->is_int8() ? kernels().tiles->multiply_int8 : kernels().tiles->multiply_bf16)(product);
+        }
+        if (k + k_block >= num_inputs)
+          finish_panel(task, {row, std::min(row + kPanelRows, task.rows.end)}, outputs, panel * panel_size, product.num_x_tiles);
+      }
+    }
+  }
+
+  void finish_panel(const Task& task, Range rows, Range outputs, std::int64_t first_sum, std::int64_t num_x_tiles) {
+    const auto take = [&](std::size_t idx) {
+      sums_.reserve(static_cast<std::size_t>(kPanelRows * plan_.col_block), memory_);
+      kernels().tiles->transpose_sums(tile_sums_[idx].data() + first_sum, num_x_tiles, round_up(outputs.size(), kTileRows), sums_.data(),
+                                      plan_.col_block);
+    };
+    take(0);
+    if (problem_.up != nullptr) {
+      std::swap(sums_, gates_);
+      take(1);
+    }
     finish(task, rows, outputs);
   }
 
   /// Few rows: the tiles are read where they lie, with the same sums as a slab gives. False when they must be decoded; the sums are then worth nothing.
-  bool stream(const Task& task, Range outputs) {
+  bool stream(const WeightMatrix& weight, const Task& task, Range outputs) {
     if (stream_ == nullptr || task.rows.size() > kMostStreamedRows) return false;
-    if (!problem_.transpose_b) return plan_.k_block >= problem_.num_inputs() && stream_rows(task, outputs);
+    if (!problem_.transpose_b) return plan_.k_block >= problem_.num_inputs() && stream_rows(weight, task, outputs);
     for (std::int64_t output = outputs.begin; output < outputs.end; output += kTileSize) {
       for (std::int64_t k = 0; k < problem_.num_inputs(); k += plan_.k_block) {
+        const Range k_range = {k, std::min(k + plan_.k_block, problem_.num_inputs())};
         for (std::int64_t row = task.rows.begin; row < task.rows.end; row += kMaxStreamRows) {
           const Range rows = {row, std::min(row + kMaxStreamRows, task.rows.end)};
-          if (!stream_dots(task, rows, output, {k, std::min(k + plan_.k_block, problem_.num_inputs())}, outputs.begin)) return false;
+          if (!stream_dots(weight, task, rows, output, k_range, outputs.begin)) return false;
         }
       }
     }
@@ -207,14 +237,14 @@ class Core {
   }
 
   /// 32 outputs of weights [out, in].
-  bool stream_dots(const Task& task, Range rows, std::int64_t output, Range k, std::int64_t first_output) {
+  bool stream_dots(const WeightMatrix& weight, const Task& task, Range rows, std::int64_t output, Range k, std::int64_t first_output) {
     TileRun run = tile_run(task, rows, k.begin);
-    run.tiles = tile(task.matrix_idx, output, k.begin);
+    run.tiles = tile(weight, task.matrix_idx, output, k.begin);
     run.num_tiles = ceil_div(k.size(), kTileSize);
     float* sums = sums_.data() + (rows.begin - task.rows.begin) * plan_.col_block + output - first_output;
     run.out = sums;
     if (k.begin == 0) return stream_(run);
-    products_.resize(static_cast<std::size_t>(kMaxStreamRows * plan_.col_block));
+    products_.reserve(static_cast<std::size_t>(kMaxStreamRows * plan_.col_block), memory_);
     run.out = products_.data();
     if (!stream_(run)) return false;
     for (std::int64_t row = 0; row < rows.size(); ++row) {
@@ -224,12 +254,12 @@ class Core {
   }
 
   /// All outputs of weights [in, out], one row of tiles after the other.
-  bool stream_rows(const Task& task, Range outputs) {
+  bool stream_rows(const WeightMatrix& weight, const Task& task, Range outputs) {
     for (std::int64_t row = task.rows.begin; row < task.rows.end; row += kMaxStreamRows) {
       const Range rows = {row, std::min(row + kMaxStreamRows, task.rows.end)};
       for (std::int64_t k = 0; k < problem_.num_inputs(); k += kTileSize) {
         TileRun run = tile_run(task, rows, k);
-        run.tiles = tile(task.matrix_idx, k, outputs.begin);
+        run.tiles = tile(weight, task.matrix_idx, k, outputs.begin);
         run.num_tiles = ceil_div(outputs.size(), kTileSize);
         run.out = sums_.data() + (row - task.rows.begin) * plan_.col_block;
         if (!stream_(run)) return false;
@@ -238,8 +268,7 @@ class Core {
     return true;
   }
 
-  const std::uint8_t* tile(std::int64_t matrix_idx, std::int64_t row, std::int64_t col) const {
-    const WeightMatrix& weight = *problem_.weight;
+  static const std::uint8_t* tile(const WeightMatrix& weight, std::int64_t matrix_idx, std::int64_t row, std::int64_t col) {
     return reinterpret_cast<const std::uint8_t*>(weight.tile_row(matrix_idx, row)) + col / kTileSize * tile_bytes(weight.dtype());
   }
 
@@ -248,7 +277,8 @@ class Core {
     const RowGroup& group = problem_.groups[static_cast<std::size_t>(task.matrix_idx)];
     const Activations& x = *problem_.x;
     const std::int64_t first = group.first_x + rows.begin * group.step_x;
-    TileRun run = {.num_x = rows.size(), .x_stride = group.step_x * x.padded_cols(), .out_stride = plan_.col_block};
+    TileRun run = {
+        .num_x = rows.size(), .x_stride = group.step_x * x.padded_cols(), .out_stride = plan_.col_block, .asked_step = stream_step()};
     if (!problem_.transpose_b || problem_.fidelity != MathFidelity::LoFi) {
       run.x = x.floats(first) + k;
       return run;
@@ -259,42 +289,58 @@ class Core {
   }
 
   /// Adds the products of one slab; the first block of K needs no addition.
-  void multiply(const Task& task, Range rows, bool is_first) {
+  void multiply_slab(const Task& task, Range rows, bool is_first) {
     const RowGroup& group = problem_.groups[static_cast<std::size_t>(task.matrix_idx)];
     const std::int64_t first_x = group.first_x + rows.begin * group.step_x;
     float* sums = sums_.data() + (rows.begin - task.rows.begin) * plan_.col_block;
     if (is_first) return slab_->multiply(first_x, group.step_x, rows.size(), sums, plan_.col_block);
-    products_.resize(static_cast<std::size_t>(plan_.row_block * plan_.col_block));
+    products_.reserve(static_cast<std::size_t>(plan_.row_block * plan_.col_block), memory_);
     slab_->multiply(first_x, group.step_x, rows.size(), products_.data(), plan_.col_block);
-    for (std::int64_t idx = 0; idx < rows.size() * plan_.col_block; ++idx) sums[idx] += products_[static_cast<std::size_t>(idx)];
+    for (std::int64_t idx = 0; idx < rows.size() * plan_.col_block; ++idx) sums[idx] += products_.data()[idx];
   }
 
-  /// \param rows whose sums begin at sums_
+  /// \param rows whose sums begin at sums_, and at gates_ where there are two weights
   void finish(const Task& task, Range rows, Range outputs) {
     const RowGroup& group = problem_.groups[static_cast<std::size_t>(task.matrix_idx)];
     for (std::int64_t row = rows.begin; row < rows.end; ++row) {
-      float* line = sums_.data() + (row - rows.begin) * plan_.col_block;
-      for (std::int64_t idx = 0; idx < outputs.size() && !problem_.bias.empty(); ++idx)
-        line[idx] += problem_.bias[static_cast<std::size_t>(outputs.begin + idx)];
-      if (plan_.activation) apply_unary(*plan_.activation, std::span(line, static_cast<std::size_t>(outputs.size())));
-      writer_.write_at(group.first_y + row * group.step_y, outputs.begin, line, outputs.size());
+      const std::int64_t offset = (row - rows.begin) * plan_.col_block;
+      const std::span line(sums_.data() + offset, static_cast<std::size_t>(outputs.size()));
+      for (std::size_t idx = 0; idx < line.size() && !problem_.bias.empty(); ++idx)
+        line[idx] += problem_.bias[static_cast<std::size_t>(outputs.begin) + idx];
+      if (plan_.activation) apply_unary(*plan_.activation, line);
+      if (problem_.up != nullptr) gate(std::span(gates_.data() + offset, line.size()), line);
+      writer_.write_at(group.first_y + row * group.step_y, outputs.begin, line.data(), outputs.size());
     }
+  }
+
+  /// line = f(gates) * line
+  void gate(std::span<float> gates, std::span<float> line) const {
+    const Gating& gating = *problem_.gating;
+    const auto count = static_cast<std::int64_t>(line.size());
+    if (gating.rounds_bf16) kernels().round_bf16(gates.data(), count);
+    if (gating.rounds_bf16) kernels().round_bf16(line.data(), count);
+    for (const UnaryOpType op : gating.activations) apply_unary(op, gates);
+    for (std::size_t idx = 0; idx < line.size(); ++idx) line[idx] *= gates[idx];
   }
 
   const MatmulProblem& problem_;
   const MatmulPlan& plan_;
   const RowWriter& writer_;
+  std::pmr::memory_resource& memory_;
   StreamKernel stream_;
-  std::optional<Slab> slab_ = {};           ///< made when weights must be decoded
-  std::optional<TileSlab> tile_slab_ = {};  ///< the same for products on tiles
-  AlignedVector<float> sums_;               ///< [rows of the task, col_block]
-  std::vector<float> products_;             ///< [row_block, col_block]: of a further block of K
-  AlignedVector<float> tile_sums_;          ///< [panels, outputs, kPanelRows]
+  std::optional<Slab> slab_ = {};                           ///< made when weights must be decoded
+  std::array<std::optional<TileSlab>, 2> tile_slabs_ = {};  ///< the same for products on tiles: of `weight` and `up`
+  AlignedBuffer<float> sums_;                               ///< [rows of the task, col_block]
+  AlignedBuffer<float> gates_;                              ///< the same of the first of two weights
+  AlignedBuffer<float> products_;                           ///< [row_block, col_block]: of a further block of K
+  std::array<AlignedBuffer<float>, 2> tile_sums_ = {};      ///< [panels, outputs, kPanelRows] of `weight` and `up`
 };
 
+using Tasks = std::pmr::vector<Task>;
+
 /// One matrix: each core has its rectangle of the result.
-std::vector<std::vector<Task>> split_one(const MatmulProblem& problem, const MatmulPlan& plan) {
-  std::vector<std::vector<Task>> tasks(static_cast<std::size_t>(plan.num_cores()));
+std::pmr::vector<Tasks> split_one(const MatmulProblem& problem, const MatmulPlan& plan, std::pmr::memory_resource& memory) {
+  std::pmr::vector<Tasks> tasks(static_cast<std::size_t>(plan.num_cores()), &memory);
   for (std::int64_t core = 0; core < plan.num_cores(); ++core) {
     const std::int64_t row_core = plan.cores_by_column ? core % plan.row_cores : core / plan.col_cores;
     const std::int64_t col_core = plan.cores_by_column ? core / plan.row_cores : core % plan.col_cores;
@@ -311,10 +357,10 @@ constexpr std::int64_t kDecodeCost = 8;
 std::int64_t cost_of(const Task& task) { return (task.rows.size() + kDecodeCost) * task.cols.size(); }
 
 /// A stack: its pieces in order, in runs of equal cost. Experts have different numbers of rows.
-std::vector<std::vector<Task>> split_stack(const MatmulProblem& problem, const MatmulPlan& plan) {
+std::pmr::vector<Tasks> split_stack(const MatmulProblem& problem, const MatmulPlan& plan, std::pmr::memory_resource& memory) {
   std::int64_t total = 0;
   for (const RowGroup& group : problem.groups) total += group.count > 0 ? (group.count + kDecodeCost) * problem.num_outputs() : 0;
-  std::vector<std::vector<Task>> tasks(static_cast<std::size_t>(plan.num_cores()));
+  std::pmr::vector<Tasks> tasks(static_cast<std::size_t>(plan.num_cores()), &memory);
   std::int64_t cost = 0;
   for (std::size_t matrix_idx = 0; matrix_idx < problem.groups.size(); ++matrix_idx) {
     const std::int64_t num_rows = problem.groups[matrix_idx].count;
@@ -328,16 +374,18 @@ std::vector<std::vector<Task>> split_stack(const MatmulProblem& problem, const M
   return tasks;
 }
 
-/// All shares cut into single slabs, the dearest first: what a thread takes last is then small.
-std::vector<Task> cut_into_slabs(const std::vector<std::vector<Task>>& shares, std::int64_t col_block) {
-  std::vector<Task> slabs;
-  for (const std::vector<Task>& share : shares) {
-    for (const Task& task : share) {
-      for (std::int64_t col = task.cols.begin; col < task.cols.end; col += col_block) {
-        slabs.push_back({task.matrix_idx, task.rows, {col, std::min(col + col_block, task.cols.end)}});
-      }
-    }
+/// Appends the slabs of a share.
+void cut_into_slabs(const Tasks& share, std::int64_t col_block, Tasks& slabs) {
+  for (const Task& task : share) {
+    for (std::int64_t col = task.cols.begin; col < task.cols.end; col += col_block)
+      slabs.push_back({task.matrix_idx, task.rows, {col, std::min(col + col_block, task.cols.end)}});
   }
+}
+
+/// The slabs of all shares, the dearest first: what a thread takes last is then small.
+Tasks dearest_first(std::span<const Tasks> shares, std::int64_t col_block, std::pmr::memory_resource& memory) {
+  Tasks slabs(&memory);
+  for (const Tasks& share : shares) cut_into_slabs(share, col_block, slabs);
   std::stable_sort(slabs.begin(), slabs.end(), [](const Task& a, const Task& b) { return cost_of(a) > cost_of(b); });
   return slabs;
 }
@@ -350,26 +398,77 @@ bool is_dealt(const MatmulProblem& problem) {
   return std::any_of(problem.groups.begin(), problem.groups.end(), [](const RowGroup& group) { return group.count >= kDealtRows; });
 }
 
+/// The slabs of one thread, which it takes from the front; whoever is done takes from the back of the others' ranges. Threads of equal work are never done at
+/// the same time, because they share the way to memory unevenly.
+class SlabQueue {
+ public:
+  void fill(std::uint32_t begin, std::uint32_t end) { range_.store(pack(begin, end), std::memory_order_relaxed); }
+  /// \return the index of a slab; nothing when the queue is empty
+  std::optional<std::size_t> take_front() {
+    return take([](std::uint32_t& begin, std::uint32_t&) { return begin++; });
+  }
+  std::optional<std::size_t> take_back() {
+    return take([](std::uint32_t&, std::uint32_t& end) { return --end; });
+  }
+
+ private:
+  static std::uint64_t pack(std::uint32_t begin, std::uint32_t end) { return std::uint64_t{begin} << 32U | end; }
+
+  template <class Choose>
+  std::optional<std::size_t> take(const Choose& choose) {
+    std::uint64_t range = range_.load(std::memory_order_relaxed);
+    while (true) {
+      auto begin = static_cast<std::uint32_t>(range >> 32U);
+      auto end = static_cast<std::uint32_t>(range);
+      if (begin >= end) return std::nullopt;
+      const std::size_t chosen = choose(begin, end);
+      if (range_.compare_exchange_weak(range, pack(begin, end), std::memory_order_relaxed)) return chosen;
+    }
+  }
+
+  alignas(64) std::atomic<std::uint64_t> range_ = 0;  ///< begin and end: who writes it shares the line with nobody
+};
+
+/// Each thread runs the slabs of its cores in their order, then helps the others.
+void run_shares(const MatmulProblem& problem, const MatmulPlan& plan, const RowWriter& writer, std::span<const Tasks> shares,
+                Device& device) {
+  std::pmr::memory_resource& memory = device.scratch();
+  const std::size_t num_threads = std::min(shares.size(), device.team().size());
+  Tasks slabs(&memory);
+  AlignedBuffer<SlabQueue> queues(num_threads, memory);
+  for (std::size_t thread = 0; thread < num_threads; ++thread) {
+    const std::size_t first = slabs.size();
+    for (std::size_t core = shares.size() * thread / num_threads; core < shares.size() * (thread + 1) / num_threads; ++core)
+      cut_into_slabs(shares[core], plan.col_block, slabs);
+    std::construct_at(queues.data() + thread)->fill(static_cast<std::uint32_t>(first), static_cast<std::uint32_t>(slabs.size()));
+  }
+  device.team().parallel_for(num_threads, 1, [&](std::size_t begin, std::size_t end) {
+    Core core(problem, plan, writer, memory);
+    for (std::size_t thread = begin; thread < end; ++thread) {
+      while (const auto slab = queues.data()[thread].take_front()) core.run(slabs[*slab]);
+    }
+    for (std::size_t step = 0; step < num_threads; ++step) {
+      while (const auto slab = queues.data()[(end + step) % num_threads].take_back()) core.run(slabs[*slab]);
+    }
+  });
+}
+
 }  // namespace
 
-void matmul(const MatmulProblem& problem, const MatmulPlan& plan, Tensor& y, ThreadTeam& team) {
+void matmul(const MatmulProblem& problem, const MatmulPlan& plan, Tensor& y, Device& device) {
   const RowWriter writer(y, problem.num_outputs());
-  const std::vector<std::vector<Task>> tasks = problem.groups.size() == 1 ? split_one(problem, plan) : split_stack(problem, plan);
+  std::pmr::memory_resource& memory = device.scratch();
+  const std::pmr::vector<Tasks> tasks = problem.groups.size() == 1 ? split_one(problem, plan, memory) : split_stack(problem, plan, memory);
   if (is_dealt(problem)) {
-    const std::vector<Task> slabs = cut_into_slabs(tasks, plan.col_block);
+    const Tasks slabs = dearest_first(tasks, plan.col_block, memory);
     std::atomic<std::size_t> next = 0;
-    team.parallel_for(std::min(tasks.size(), team.size()), 1, [&](std::size_t, std::size_t) {
-      Core core(problem, plan, writer);
+    device.team().parallel_for(std::min(tasks.size(), device.team().size()), 1, [&](std::size_t, std::size_t) {
+      Core core(problem, plan, writer, memory);
       for (std::size_t idx = next++; idx < slabs.size(); idx = next++) core.run(slabs[idx]);
     });
     return;
   }
-  team.parallel_for(tasks.size(), 1, [&](std::size_t begin, std::size_t end) {
-    Core core(problem, plan, writer);
-    for (std::size_t core_idx = begin; core_idx < end; ++core_idx) {
-      for (const Task& task : tasks[core_idx]) core.run(task);
-    }
-  });
+  run_shares(problem, plan, writer, tasks, device);
 }
 
 }  // namespace meshseek::cpu

@@ -20,18 +20,20 @@ bool is_finite(const std::uint16_t* values, std::int64_t count) {
 
 bool attends_on_tiles(MathFidelity fidelity) { return fidelity != MathFidelity::HiFi4 && kernels().tiles != nullptr; }
 
-FlashTiles::FlashTiles(std::int64_t max_rows, std::int64_t key_width, std::int64_t value_width, float scale)
-    : query_width_(key_width),
+FlashTiles::FlashTiles(std::int64_t max_rows, std::int64_t key_width, std::int64_t value_width, float scale,
+                       std::pmr::memory_resource& memory)
+    : memory_(&memory),
+      query_width_(key_width),
       key_steps_(ceil_div(key_width, kBf16Step)),
       value_width_(round_up(value_width, kTileTokens)),
-      weights_(max_rows, kBlock, scale),
-      queries_(static_cast<std::size_t>(round_up(max_rows, kTileRows) * key_steps_ * 64)),
-      weight_tiles_(static_cast<std::size_t>(round_up(max_rows, kTileRows) * 2 * 64)),
-      values_(static_cast<std::size_t>(kBlock * value_width_)) {}
+      weights_(max_rows, kBlock, scale, memory),
+      queries_(static_cast<std::size_t>(round_up(max_rows, kTileRows) * key_steps_ * 64), memory),
+      weight_tiles_(static_cast<std::size_t>(round_up(max_rows, kTileRows) * 2 * 64), memory),
+      values_(static_cast<std::size_t>(kBlock * value_width_), memory) {}
 
 void FlashTiles::set_queries(const float* queries, std::int64_t stride, std::span<const std::int64_t> visible) {
   weights_.set_visible(visible);
-  AlignedBuffer<std::uint16_t> rows(static_cast<std::size_t>(kPanelRows * key_width()));
+  AlignedBuffer<std::uint16_t> rows(static_cast<std::size_t>(kPanelRows * key_width()), *memory_);
   std::fill_n(rows.data(), kPanelRows * key_width(), std::uint16_t{0});
   for (std::int64_t first = 0; first < weights_.num_rows(); first += kPanelRows) {
     const std::int64_t count = std::min(kPanelRows, weights_.num_rows() - first);

@@ -33,11 +33,11 @@ class FlashTiles {
  public:
   static constexpr std::int64_t kBlock = kTileTokens;
 
-  FlashTiles(std::int64_t max_rows, std::int64_t key_width, std::int64_t value_width, float scale);
+  FlashTiles(std::int64_t max_rows, std::int64_t key_width, std::int64_t value_width, float scale, std::pmr::memory_resource& memory);
 
   std::int64_t key_width() const { return key_steps_ * kBf16Step; }  ///< rounded up
   std::int64_t value_width() const { return value_width_; }          ///< rounded up to a multiple of kTileTokens
-  RowSums make_sums(std::int64_t num_rows) const { return {round_up(num_rows, kTileRows), value_width_}; }
+  RowSums make_sums(std::int64_t num_rows) const { return {round_up(num_rows, kTileRows), value_width_, *memory_}; }
 
   void set_queries(const float* queries, std::int64_t stride, std::span<const std::int64_t> visible);
   void add(const TokenBlock& block, RowSums& rows);
@@ -47,6 +47,7 @@ class FlashTiles {
  private:
   const std::uint16_t* without_unseen(const TokenBlock& block, std::int32_t least_seen, RowSums& rows);
 
+  std::pmr::memory_resource* memory_;
   std::int64_t query_width_;
   std::int64_t key_steps_;
   std::int64_t value_width_;

@@ -86,11 +86,11 @@ void TilePanels::put(TileProduct& product, std::int64_t matrix_idx, std::int64_t
   if (is_int8_) product.x_scales = scales_.get() + (first_tile * num_chunks_ + k / kTileChunk) * kPanelRows;
 }
 
-TileSlab::TileSlab(const WeightMatrix& weight, bool is_int8, std::int64_t outputs, std::int64_t k)
+TileSlab::TileSlab(const WeightMatrix& weight, bool is_int8, std::int64_t outputs, std::int64_t k, std::pmr::memory_resource& memory)
     : weight_(&weight),
       is_int8_(is_int8),
-      values_(static_cast<std::size_t>(outputs * k * (is_int8 ? 1 : 2))),
-      scales_(is_int8 ? static_cast<std::size_t>(outputs * (k / kTileChunk)) : 0) {}
+      values_(static_cast<std::size_t>(outputs * k * (is_int8 ? 1 : 2)), memory),
+      scales_(is_int8 ? static_cast<std::size_t>(outputs * (k / kTileChunk)) : 0, memory) {}
 
 void TileSlab::decode(std::int64_t matrix_idx, std::int64_t output, std::int64_t count, WeightMatrix::Columns k) {
   num_pairs_ = ceil_div(count, kPanelRows);

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <memory_resource>
 #include <span>
 #include <vector>
 
@@ -56,7 +57,7 @@ class TilePanels {
 class TileSlab {
  public:
   /// Room for `outputs` (a multiple of 32) times `k` values (a multiple of kTileChunk).
-  TileSlab(const WeightMatrix& weight, bool is_int8, std::int64_t outputs, std::int64_t k);
+  TileSlab(const WeightMatrix& weight, bool is_int8, std::int64_t outputs, std::int64_t k, std::pmr::memory_resource& memory);
 
   void decode(std::int64_t matrix_idx, std::int64_t output, std::int64_t count, WeightMatrix::Columns k);
   /// Fills in all that is of w, and num_steps.

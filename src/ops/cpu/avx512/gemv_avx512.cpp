@@ -6,8 +6,7 @@
 namespace meshseek::cpu::avx512 {
 
 constexpr std::int64_t kExponents = 64;
-/// One line of four is asked for four tiles ahead; see gemv_avx512_vnni.cpp.
-constexpr std::int64_t kAhead = 4352, kAskedStep = 256;
+constexpr std::int64_t kAhead = 4352;  ///< bytes that are asked for ahead of those in work; see gemv_avx512_vnni.cpp
 /// Tiles over which several passes go before the next ones are read, and how many tiles later those are that they ask for. Measured: 2 or 8 in work, or 8
 /// ahead, are slower.
 constexpr std::int64_t kTilesInWork = 4, kTilesAhead = 12;
@@ -34,9 +33,8 @@ static Codes load_codes(const std::uint8_t* face, int quad) {
   }
 }
 
-static void prefetch(const std::uint8_t* from, std::int64_t bytes) {
-  for (std::int64_t offset = 0; offset < bytes; offset += kAskedStep)
-    _mm_prefetch(reinterpret_cast<const char*>(from + offset), _MM_HINT_T2);
+static void prefetch(const std::uint8_t* from, std::int64_t bytes, std::int64_t step) {
+  for (std::int64_t offset = 0; offset < bytes; offset += step) _mm_prefetch(reinterpret_cast<const char*>(from + offset), _MM_HINT_T2);
 }
 
 /// Sums of the four lanes of each 128-bit part: element 4 l + i of the result belongs to part l of sums[i].
@@ -91,7 +89,7 @@ static bool dot_int8(const TileRun& run) {
   __mmask64 special = 0;
   const std::uint8_t* tile = run.tiles;
   for (std::int64_t idx = 0; idx < run.num_tiles; ++idx, tile += kTileBytes<kBits>) {
-    prefetch(tile + kAhead, kTileBytes<kBits>);
+    prefetch(tile + kAhead, kTileBytes<kBits>, run.asked_step);
     const __m512i exponents = _mm512_loadu_si512(tile);
     special |= _mm512_cmpeq_epi8_mask(exponents, _mm512_set1_epi8(-1));
     const __m512i scales = _mm512_shuffle_epi8(scale_exponents<kBits>(exponents), order);
@@ -196,7 +194,7 @@ static void add_dots(const TileRun& run, const TilesInWork& work, std::int64_t b
     for (int row = 0; row < kRows; ++row) sums[t][row] = partial[t * kRows + row];
   }
   for (std::int64_t idx = 0; idx < num_tiles; ++idx, later += kTileBytes<kBits>) {
-    prefetch(later, ahead_bytes);
+    prefetch(later, ahead_bytes, run.asked_step);
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {
       __m512 x[X];
@@ -283,7 +281,7 @@ template <int kBits, int X>
 static bool add_rows(const TileRun& run) {
   const std::uint8_t* tile = run.tiles;
   for (std::int64_t idx = 0; idx < run.num_tiles; ++idx, tile += kTileBytes<kBits>) {
-    prefetch(tile + kAhead, kTileBytes<kBits>);
+    prefetch(tile + kAhead, kTileBytes<kBits>, run.asked_step);
     if (!is_regular<kBits>(tile)) return false;
     add_tile<kBits, X>(run, tile, run.out + 32 * idx);
   }

@@ -7,10 +7,9 @@
 namespace meshseek::cpu::avx512_vnni {
 
 constexpr std::int64_t kExponents = 64;
-/// The hardware's own prefetching into the second-level cache is what streams tiles; one line of four is asked for four tiles ahead, to lead it over the ends
-/// of pages. Lines asked for into the first-level cache take the few buffers that misses of loads need. Measured (Zen 4, one core, bfloat8_b): every line
-/// into the first-level cache 20.5 GB/s, so 30.3, a loop that only reads 30.5.
-constexpr std::int64_t kAhead = 4352, kAskedStep = 256;
+/// Lines are asked for four tiles ahead, into the second-level cache: those asked for into the first-level cache take the few buffers that misses of loads
+/// need (Zen 4, one core, bfloat8_b: 20.5 GB/s instead of 30.3).
+constexpr std::int64_t kAhead = 4352;
 /// Weights that are multiplied as unsigned bytes are magnitude + kOffset; what that adds to a sum is taken off exactly.
 constexpr int kOffset = 128;
 
@@ -19,10 +18,8 @@ constexpr std::int64_t kFaceBytes = kBits == 7 ? 256 : 128;
 template <int kBits>
 constexpr std::int64_t kTileBytes = kExponents + 4 * kFaceBytes<kBits>;
 
-static void prefetch(const std::uint8_t* from, std::int64_t bytes) {
-#pragma GCC unroll 5
-  for (std::int64_t offset = 0; offset < bytes; offset += kAskedStep)
-    _mm_prefetch(reinterpret_cast<const char*>(from + offset), _MM_HINT_T2);
+static void prefetch(const std::uint8_t* from, std::int64_t bytes, std::int64_t step) {
+  for (std::int64_t offset = 0; offset < bytes; offset += step) _mm_prefetch(reinterpret_cast<const char*>(from + offset), _MM_HINT_T2);
 }
 
 /// Sixteen rows of a face by four values of k each.
@@ -173,7 +170,7 @@ static bool dot_int8(const TileRun& run) {
   __mmask64 special = 0;
   const std::uint8_t* tile = run.tiles;
   for (std::int64_t idx = 0; idx < run.num_tiles; ++idx, tile += kTileBytes<kBits>) {
-    prefetch(tile + kAhead, kTileBytes<kBits>);
+    prefetch(tile + kAhead, kTileBytes<kBits>, run.asked_step);
     const __m512i exponents = _mm512_loadu_si512(tile);
     special |= _mm512_cmpeq_epi8_mask(exponents, _mm512_set1_epi8(-1));
     const __m512i shifted = _mm512_shuffle_epi8(_mm512_subs_epu8(exponents, _mm512_set1_epi8(kBits - 1)), order);
@@ -194,10 +191,14 @@ static bool dot_int8(const TileRun& run) {
 template <int kBits>
 static bool dot_int8_any(const TileRun& run) {
   switch (run.num_x) {
-    case 1: return dot_int8<kBits, 1>(run);
-    case 2: return dot_int8<kBits, 2>(run);
-    case 3: return dot_int8<kBits, 3>(run);
-    default: return dot_int8<kBits, 4>(run);
+    case 1:
+      return dot_int8<kBits, 1>(run);
+    case 2:
+      return dot_int8<kBits, 2>(run);
+    case 3:
+      return dot_int8<kBits, 3>(run);
+    default:
+      return dot_int8<kBits, 4>(run);
   }
 }
 
