@@ -12,6 +12,7 @@
 #include "mesh/mpi_mesh.hpp"
 #include "mesh/threads/thread_mesh.hpp"
 #include "ops/collectives.hpp"
+#include "stage3_run/other_devices.hpp"
 
 namespace meshseek::cli {
 namespace {
@@ -88,8 +89,8 @@ std::vector<CollectiveRow> bench_collectives(const BenchCollectivesOptions& opti
       std::vector<CollectiveRow> rows = measure_all(device, options);
       if (communicator.rank() != 0) rows.clear();
       return rows;
-    } catch (const std::exception& error) {
-      communicator.fail(error.what());
+    } catch (...) {
+      communicator.fail(message_of(std::current_exception()));
       throw;
     }
   }

@@ -31,12 +31,12 @@ void follow(const MeshWork& work, const std::shared_ptr<Communicator>& communica
   try {
     const PreparedModel prepared = work.prepare(place.team.num_threads);
     const RunPlan plan = make_run_plan(prepared.store, prepared.prefill_config, prepared.decode_config,
-                                       {.max_tokens = *capacity, .prefault = work.configs.prefault});
+                                       {.max_tokens = *capacity, .prefault = work.prefault});
     agree(*communicator, facts_of_run(plan));
     DeviceRunner runner(plan, place.team, communicator);
     serve_commands(runner, *communicator);
-  } catch (const std::exception& error) {
-    communicator->fail(error.what());
+  } catch (...) {
+    communicator->fail(message_of(std::current_exception()));
     throw;
   }
 }
@@ -66,8 +66,8 @@ void run_on_mesh(const MeshWork& work) {
 void run_on_mesh(const ModelSource& source, const ConfigFlags& configs, const DeviceFlags& devices,
                  const std::function<void(const FrontProcess& front)>& lead) {
   run_on_mesh({.mesh = source.mesh(),
-               .configs = configs,
                .devices = devices,
+               .prefault = configs.prefault,
                .prepare = [&](std::size_t num_cores) { return prepare_model(source, configs, num_cores); },
                .lead = lead});
 }

@@ -13,8 +13,8 @@ namespace meshseek::cli {
 /// What a verb does with a model on a mesh.
 struct MeshWork {
   MeshShape mesh = {};
-  ConfigFlags configs = {};
   DeviceFlags devices = {};
+  bool prefault = false;  ///< see RunnerOptions
   /// On every other rank, when rank 0 loads: the same store and configs. \param num_cores of each device
   std::function<PreparedModel(std::size_t num_cores)> prepare = {};
   /// The verb's own work, on rank 0 alone. \param front for load_model()

@@ -175,8 +175,8 @@ void run_bench_model(const BenchFlags& flags) {
   // A store knows its mesh; one that is yet to be made is made for the mesh of the flags.
   const MeshShape mesh = flags.synthetic.empty() ? open_source(flags).mesh() : mesh_value(flags.source.mesh);
   run_on_mesh({.mesh = mesh,
-               .configs = flags.config,
                .devices = flags.devices,
+               .prefault = flags.config.prefault,
                .prepare = [&](std::size_t num_cores) { return prepare_model(open_source(flags), flags.config, num_cores); },
                .lead = [&](const FrontProcess& front) { bench_model(flags, tests, front); }});
 }

@@ -74,8 +74,9 @@ Runner::Runner(const Path& store, const Tree& prefill_config, const Tree& decode
 void Runner::load(const RunnerOptions& options) {
   if (const FrontProcess& process = options.process; process.others) {
     others_ = process.others;
+    const std::vector<Fact> facts = facts_of_run(plan_);  // before the others wait for them
     process.others->load(plan_.capacity);
-    agree(*process.communicator, facts_of_run(plan_));
+    agree(*process.communicator, facts);
     return load_first(process.place.team, process.communicator);
   }
   const std::vector<DevicePlace> places = place_here(static_cast<std::size_t>(mesh().num_devices()), options.bind, options.num_threads);

@@ -71,11 +71,24 @@ class Launched : public MpiTest {
     }
     return copy.string();
   }
-  /// The job has ended in time with this exit code and one line that says why.
-  static void expect_one_line(MpiJob& job, int exit_code, const ::testing::Matcher<std::string>& line) {
+  /// The job has ended in time with this exit code and one line that says why, and left no process.
+  void expect_one_line(MpiJob& job, int exit_code, const ::testing::Matcher<std::string>& line) const {
     EXPECT_EQ(job.wait(kEnd), exit_code) << job.err();
     EXPECT_THAT(job.messages(), ElementsAre(line)) << job.err();
     EXPECT_EQ(job.out(), "");
+    for (int round = 0; round < 250 && num_ranks_left() > 0; ++round) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    EXPECT_EQ(num_ranks_left(), 0);
+  }
+  /// Processes with this test's cache in their environment.
+  int num_ranks_left() const {
+    int count = 0;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+      std::ifstream file(entry.path() / "environ", std::ios::binary);
+      std::ostringstream text;
+      text << file.rdbuf();
+      count += text.str().find((folder_.path() / "cache").string()) != std::string::npos ? 1 : 0;
+    }
+    return count;
   }
 };
 
@@ -95,6 +108,16 @@ TEST_F(Launched, BenchMeasuresTheWholeMeshAndPrintsOnce) {
   EXPECT_EQ(job->wait(kRun), 0) << job->err();
   EXPECT_THAT(job->out(), AllOf(HasSubstr("| pp8 "), HasSubstr("| tg2 ")));
   EXPECT_EQ(job->out().find("| pp8 "), job->out().rfind("| pp8 "));
+}
+
+TEST_F(Launched, ATraceHasATrackForEachRank) {
+  const std::string trace = (folder_.path() / "trace.json").string();
+  const auto job = launch(2, {"run", checkpoint(), "--mesh", "1x2", "--threads", "1", "--ids", "1,2,3", "-n", "2", "--trace-file", trace});
+  EXPECT_EQ(job->wait(kRun), 0) << job->err();
+  std::ostringstream text;
+  text << std::ifstream(trace).rdbuf();
+  for (const std::string part : {"device 0 (0, 0)", "device 1 (0, 1)", "\"device\":0,\"layer\":2,", "\"device\":1,\"layer\":2,"})
+    EXPECT_THAT(text.str(), HasSubstr(part));
 }
 
 TEST_F(Launched, AMistakeInThePromptIsToldOnceWithTheExitCodeOfOneProcess) {
