@@ -12,6 +12,7 @@
 #include "mesh/mpi_mesh.hpp"
 #include "mesh/threads/thread_mesh.hpp"
 #include "ops/collectives.hpp"
+#include "stage3_run/other_devices.hpp"
 
 namespace meshseek::cli {
 namespace {
@@ -46,7 +47,7 @@ CollectiveRow measure(Device& device, const Case& one, std::int64_t bytes, int n
   const std::int64_t num = device.communicator().shape().num_devices();
   const std::int64_t rows = round_up(std::max<std::int64_t>(1, bytes / (4 * kValues)), num);
   const std::int64_t calls = std::clamp<std::int64_t>(kBytesPerRep / bytes, 10, 500);
-  const Tensor x = Tensor::zeros({rows, kValues}, DataType::float32, &device);
+  const Tensor x = bench_input({rows, kValues}, device);
   CollectiveRow row = {.op = one.op, .topology = one.topology, .bytes = rows * kValues * 4};
   const std::int64_t sent_before = device.communicator().total_bytes_sent();
   one.run(x);
@@ -73,13 +74,25 @@ std::vector<CollectiveRow> measure_all(Device& device, const BenchCollectivesOpt
 
 }  // namespace
 
+Tensor bench_input(const Shape& shape, Device& device) {
+  std::vector<float> values(static_cast<std::size_t>(volume(shape)));
+  for (std::size_t idx = 0; idx < values.size(); ++idx) values[idx] = 1.0F + static_cast<float>(idx % 7);
+  return Tensor::from<float>(shape, values, &device);
+}
+
 std::vector<CollectiveRow> bench_collectives(const BenchCollectivesOptions& options) {
   if (is_mpi_rank()) {
     const MpiMesh mesh(options.mesh);
-    Device device(options.num_threads, 0, mesh.communicator());
-    std::vector<CollectiveRow> rows = measure_all(device, options);
-    if (mesh.communicator()->rank() != 0) rows.clear();
-    return rows;
+    Communicator& communicator = *mesh.communicator();
+    try {
+      Device device(options.num_threads, 0, mesh.communicator());
+      std::vector<CollectiveRow> rows = measure_all(device, options);
+      if (communicator.rank() != 0) rows.clear();
+      return rows;
+    } catch (...) {
+      communicator.fail(message_of(std::current_exception()));
+      throw;
+    }
   }
   std::vector<std::unique_ptr<Device>> devices;
   for (auto& communicator : make_thread_mesh(options.mesh))

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "mesh/device.hpp"
 #include "mesh/mesh_shape.hpp"
 #include "ops/collectives_config.hpp"
 
@@ -25,6 +26,9 @@ struct CollectiveRow {
   double bytes_per_s = 0.0;     ///< bytes / latency
   std::int64_t bytes_sent = 0;  ///< by rank 0 in one call
 };
+
+/// What is sent: float32 values other than zero. Memory that was never written would be read from one page of zeros, out of a cache.
+Tensor bench_input(const Shape& shape, Device& device);
 
 /// \return the rows on the process of rank 0, nothing on the others
 std::vector<CollectiveRow> bench_collectives(const BenchCollectivesOptions& options);

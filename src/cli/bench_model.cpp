@@ -81,18 +81,23 @@ std::int64_t experts_of(const Model::Trace& trace) {
   return count;
 }
 
+/// Runs `count` more tokens through the model.
+void fill_sequence(Runner& runner, std::int64_t slot, std::int64_t count, const RandomIds& random_ids) {
+  constexpr std::int64_t kChunk = 2048;
+  for (std::int64_t filled = 0; filled < count; filled += kChunk) {
+    check_interrupted();
+    runner.prefill(random_ids(std::min(kChunk, count - filled)), Model::Logits::none, nullptr, slot);
+  }
+}
+
 /// The rounds of one test.
 class Rounds {
  public:
   Rounds(Runner& runner, const BenchTest& test, std::uint64_t seed) : runner_(runner), test_(test), random_(seed) {
     runner_.reset();
-    constexpr std::int64_t kChunk = 2048;
-    for (std::int64_t filled = 0; filled < test_.depth; filled += kChunk) {
-      check_interrupted();
-      runner_.prefill(random_ids(std::min(kChunk, test_.depth - filled)), Model::Logits::none);
-    }
-    others_.reserve(static_cast<std::size_t>(test_.batch - 1));
-    for (std::int64_t idx = 1; idx < test_.batch; ++idx) others_.push_back(runner_.copy_sequence());
+    const RandomIds ids = [this](std::int64_t count) { return random_ids(count); };
+    fill_sequence(runner_, Runner::kOwn, test_.depth, ids);
+    others_ = add_users(runner_, test_.batch - 1, ids);
   }
 
   /// Tokens per second of one round.
@@ -197,6 +202,21 @@ BenchRow run_once(Runner& runner, const BenchTest& test, const BenchOptions& opt
 }
 
 }  // namespace
+
+std::vector<Sequence> add_users(Runner& runner, std::int64_t count, const RandomIds& random_ids) {
+  std::vector<Sequence> users;
+  users.reserve(static_cast<std::size_t>(count));
+  const std::int64_t depth = runner.num_tokens();
+  for (std::int64_t idx = 0; idx < count; ++idx) {
+    if (runner.mesh().rows == 1) {
+      users.push_back(runner.copy_sequence());
+      continue;
+    }
+    users.push_back(runner.create_sequence());
+    fill_sequence(runner, users.back().slot(), depth, random_ids);
+  }
+  return users;
+}
 
 std::string BenchTest::name() const {
   return fmt::format("{}{}{}", is_prefill ? "pp" : "tg", num_tokens, depth > 0 ? fmt::format("@{}", depth) : "");

@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -63,9 +64,15 @@ struct BenchOptions {
   std::uint64_t seed = 0;
 };
 
-/// Runs one test: a round to warm up, the repetitions, and one more round that is watched (experts, operators) and not timed. When a rate of the machine moves by
-/// more than 5 % meanwhile, the test is repeated, at most twice. Every token is another random one. At a depth, and in decode, repetitions continue the sequences. Tokens per second are those of all sequences; the others of
-/// a batch begin with a copy of the first one's cache.
+using RandomIds = std::function<std::vector<std::int64_t>(std::int64_t count)>;
+
+/// More sequences of the length that the runner's own has, for a batch. Copies of it where every device has the caches of all; on a mesh of
+/// several rows each has tokens of its own, because a copy stays on the device of its original, and the rows would not share out the users.
+std::vector<Sequence> add_users(Runner& runner, std::int64_t count, const RandomIds& random_ids);
+
+/// Runs one test: a round to warm up, the repetitions, and one more round that is watched (experts, operators) and not timed. When a rate
+/// of the machine moves by more than 5 % meanwhile, the test is repeated, at most twice. Every token is another random one. At a depth, and
+/// in decode, repetitions continue the sequences. Tokens per second are those of all sequences; the others of a batch are from add_users().
 BenchRow run_bench(Runner& runner, const BenchTest& test, const BenchOptions& options, Calibration& calibration);
 
 /// Tokens that the context must hold for a test.

@@ -72,8 +72,8 @@ Tree model_config(const ModelSource& source, const ConfigFlags& flags, Mode mode
   return make_model_config(source.hf_config(), options, provenance);
 }
 
-PreparedModel prepare_model(const ModelSource& source, ConfigFlags flags, const DeviceFlags& devices) {
-  flags.num_threads = cores_of_device(source.mesh(), devices);
+PreparedModel prepare_model(const ModelSource& source, ConfigFlags flags, std::size_t num_cores) {
+  flags.num_threads = num_cores;
   // Configs come first: a mistake in a flag is found before hours of conversion.
   model_config(source, flags, Mode::prefill);
   model_config(source, flags, Mode::decode);
@@ -87,9 +87,12 @@ PreparedModel prepare_model(const ModelSource& source, ConfigFlags flags, const 
 LoadedModel load_model(const ModelSource& source, ConfigFlags flags, const DeviceFlags& devices, std::int64_t capacity,
                        const FrontProcess& process) {
   if (is_mpi_rank() && process.communicator == nullptr)
-    throw Error("[mpi] each rank would run the whole model alone; expected no launcher, or a verb that takes part in it (run, logits)");
+    throw Error(
+        "[mpi] each rank would run the whole model alone; expected no launcher, or a verb that takes part in it (run, logits, "
+        "score, bench)");
   const OperatorLog log = wanted_log();
-  const PreparedModel prepared = prepare_model(source, flags, devices);
+  const std::size_t num_cores = process.communicator ? process.place.team.num_threads : cores_of_device(source.mesh(), devices);
+  const PreparedModel prepared = prepare_model(source, flags, num_cores);
   const Path& store = prepared.store;
   const auto start = std::chrono::steady_clock::now();
   auto runner = std::make_unique<Runner>(store, prepared.prefill_config, prepared.decode_config,

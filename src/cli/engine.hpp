@@ -17,7 +17,7 @@ namespace meshseek::cli {
 Tree model_config(const ModelSource& source, const ConfigFlags& flags, Mode mode, const Tree& weight_config = {},
                   Provenance* provenance = nullptr);
 
-/// Threads that each device will have, which standard configs are made for; 0: one per usable core.
+/// Threads that each device will have where all are in this process; 0: one per usable core.
 std::size_t cores_of_device(const MeshShape& mesh, const DeviceFlags& flags);
 
 /// A store, converted when necessary, and its configs.
@@ -26,7 +26,8 @@ struct PreparedModel {
   Tree prefill_config = {};
   Tree decode_config = {};
 };
-PreparedModel prepare_model(const ModelSource& source, ConfigFlags flags, const DeviceFlags& devices);
+/// \param num_cores of each device, which standard configs are made for
+PreparedModel prepare_model(const ModelSource& source, ConfigFlags flags, std::size_t num_cores);
 
 struct LoadedModel {
   std::unique_ptr<Runner> runner = {};

@@ -1,31 +1,34 @@
 /// Which devices of the mesh this process has: all of them, or one, when an MPI launcher started it.
 #pragma once
-#include <memory>
+#include <cstddef>
+#include <functional>
 
+#include "cli/engine.hpp"
 #include "cli/flags.hpp"
 #include "cli/model_source.hpp"
-#include "mesh/mpi_mesh.hpp"
 #include "stage3_run/runner.hpp"
 
 namespace meshseek::cli {
 
-/// Made before the first thread, as soon as the mesh is known. Rank 0 reads, prints and leads; the others follow it until it has gone.
-class MeshSession {
- public:
-  /// \throws Error: another number of ranks than devices; see MpiMesh
-  MeshSession(const MeshShape& mesh, const DeviceFlags& devices);
-
-  /// Whether another rank leads: then follow() is all that there is to do.
-  bool is_follower() const { return mpi_ && mpi_->communicator()->rank() > 0; }
-  /// Loads this rank's device when rank 0 does, and does what it says. \throws Error, after which all ranks end
-  void follow(const ModelSource& source, const ConfigFlags& configs, const DeviceFlags& devices) const;
-  /// For RunnerOptions; empty without a launcher.
-  const FrontProcess& front() const { return front_; }
-
- private:
-  std::unique_ptr<MpiMesh> mpi_;
-  DevicePlace place_;
-  FrontProcess front_;  ///< last: the others are let go before the mesh ends
+/// What a verb does with a model on a mesh.
+struct MeshWork {
+  MeshShape mesh = {};
+  DeviceFlags devices = {};
+  bool prefault = false;  ///< see RunnerOptions
+  /// On every other rank, when rank 0 loads: the same store and configs. \param num_cores of each device
+  std::function<PreparedModel(std::size_t num_cores)> prepare = {};
+  /// The verb's own work, on rank 0 alone. \param front for load_model()
+  std::function<void(const FrontProcess& front)> lead = {};
 };
+
+/// Without a launcher: lead(). Under one the ranks meet first, each a device; rank 0 leads, the others follow it until it has done. Before
+/// the first thread of the process. \throws Error, UsageError: what rank 0 throws while the others wait for it, after all have ended well,
+/// so that it is told once and with its own exit code. An error of another rank, and one in the middle of a pass, ends all processes here
+/// (Communicator::fail).
+void run_on_mesh(const MeshWork& work);
+
+/// The same for a checkpoint or store that is there. \param lead see MeshWork
+void run_on_mesh(const ModelSource& source, const ConfigFlags& configs, const DeviceFlags& devices,
+                 const std::function<void(const FrontProcess& front)>& lead);
 
 }  // namespace meshseek::cli

@@ -11,6 +11,7 @@
 #include "cli/bench_report.hpp"
 #include "cli/engine.hpp"
 #include "cli/flags.hpp"
+#include "cli/mesh_session.hpp"
 #include "cli/synthetic_store.hpp"
 #include "cli/terminal.hpp"
 #include "cli/verbs.hpp"
@@ -133,20 +134,25 @@ std::int64_t peak_rss_bytes() {
   return std::int64_t{usage.ru_maxrss} * 1024;
 }
 
-void run_bench_model(BenchFlags flags) {
-  const std::vector<BenchTest> tests = tests_of(flags);
+/// What --synthetic names is generated and converted where it is not there yet.
+ModelSource open_source(const BenchFlags& flags) {
+  SourceFlags source = flags.source;
+  source.model = flags.what;
+  if (!flags.synthetic.empty()) {
+    source.model = synthetic_store(flags.synthetic, flags.num_layers, flags.seed, flags.source).string();
+    source.dtype.clear();  // the store has it
+    source.dtype_policy.clear();
+  }
+  return ModelSource(source, flags.devices.num_threads);
+}
+
+void bench_model(const BenchFlags& flags, const std::vector<BenchTest>& tests, const FrontProcess& front) {
   const BenchOptions options = {.num_reps = flags.num_reps, .breakdown = flags.breakdown, .seed = flags.seed};
   std::int64_t capacity = 0;
   for (const BenchTest& test : tests) capacity = std::max(capacity, tokens_needed(test, options));
-  flags.source.model = flags.what;
   BenchReport report = {.model = flags.synthetic};
-  if (!flags.synthetic.empty()) {
-    flags.source.model = synthetic_store(flags.synthetic, flags.num_layers, flags.seed, flags.source).string();
-    flags.source.dtype.clear();  // the store has it
-    flags.source.dtype_policy.clear();
-  }
-  const ModelSource source(flags.source, flags.devices.num_threads);
-  const LoadedModel model = load_model(source, flags.config, flags.devices, capacity);
+  const ModelSource source = open_source(flags);
+  const LoadedModel model = load_model(source, flags.config, flags.devices, capacity, front);
   Runner& runner = *model.runner;
   if (report.model.empty()) report.model = source.folder().filename().string();
   report.isa = cpu::kernels().isa;
@@ -162,6 +168,17 @@ void run_bench_model(BenchFlags flags) {
   if (flags.json) return print(to_json(to_tree(report)));
   const TableStyle style = flags.markdown ? TableStyle::markdown : TableStyle::plain;
   print(to_table(report, style) + breakdown_table(report, style));
+}
+
+void run_bench_model(const BenchFlags& flags) {
+  const std::vector<BenchTest> tests = tests_of(flags);
+  // A store knows its mesh; one that is yet to be made is made for the mesh of the flags.
+  const MeshShape mesh = flags.synthetic.empty() ? open_source(flags).mesh() : mesh_value(flags.source.mesh);
+  run_on_mesh({.mesh = mesh,
+               .devices = flags.devices,
+               .prefault = flags.config.prefault,
+               .prepare = [&](std::size_t num_cores) { return prepare_model(open_source(flags), flags.config, num_cores); },
+               .lead = [&](const FrontProcess& front) { bench_model(flags, tests, front); }});
 }
 
 void run_bench(const BenchFlags& flags) {

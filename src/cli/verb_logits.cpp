@@ -46,12 +46,8 @@ std::vector<std::int64_t> read_ids(const LogitsFlags& flags) {
   throw UsageError("[logits] there are no token ids; give --ids 1,2,3 or --ids-file FILE");
 }
 
-void run_logits(const LogitsFlags& flags) {
-  const LogitsVia via = via_value(flags.via);
-  const std::vector<std::int64_t> ids = read_ids(flags);
-  const ModelSource source(flags.source, flags.devices.num_threads);
-  const MeshSession session(source.mesh(), flags.devices);
-  if (session.is_follower()) return session.follow(source, flags.config, flags.devices);
+void write_logits(const LogitsFlags& flags, const ModelSource& source, const std::vector<std::int64_t>& ids, LogitsVia via,
+                  const FrontProcess& front) {
   check_prompt(ids, source.hf_config());
   if (flags.wanted.mtp && source.hf_config().num_nextn_predict_layers == 0) {
     throw Error("[--mtp] the model has no MTP module (num_nextn_predict_layers is 0)");
@@ -61,7 +57,7 @@ void run_logits(const LogitsFlags& flags) {
     throw Error(fmt::format("[--cache] shows one device; expected a mesh of 1x1, not {}", to_string(source.mesh())));
   check_capture(flags.capture, source);
   const auto capacity = static_cast<std::int64_t>(ids.size());
-  const LoadedModel model = load_model(source, flags.config, flags.devices, capacity, session.front());
+  const LoadedModel model = load_model(source, flags.config, flags.devices, capacity, front);
   const auto capture = start_capture(model, flags.capture);
   LogitsWanted wanted = flags.wanted;
   wanted.only_last = flags.positions == "last";
@@ -69,6 +65,13 @@ void run_logits(const LogitsFlags& flags) {
   collector.run(ids, via);
   collector.write(flags.output);
   for (const auto& [name, shape] : collector.shapes()) print(fmt::format("{} {}\n", name, to_string(shape)));
+}
+
+void run_logits(const LogitsFlags& flags) {
+  const LogitsVia via = via_value(flags.via);
+  const std::vector<std::int64_t> ids = read_ids(flags);
+  const ModelSource source(flags.source, flags.devices.num_threads);
+  run_on_mesh(source, flags.config, flags.devices, [&](const FrontProcess& front) { write_logits(flags, source, ids, via, front); });
 }
 
 }  // namespace

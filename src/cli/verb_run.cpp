@@ -100,13 +100,7 @@ GenerateResult stream_text(Runner& runner, const ModelText& text, const Generate
   return result;
 }
 
-void run_run(const RunFlags& flags) {
-  const SamplingParams sampling = read_sampling(flags);
-  check_stops(flags.stop);
-  const ModelSource source(flags.source, flags.devices.num_threads);
-  check_capture(flags.capture, source);
-  const MeshSession session(source.mesh(), flags.devices);
-  if (session.is_follower()) return session.follow(source, flags.config, flags.devices);
+void generate_text(const RunFlags& flags, const ModelSource& source, const SamplingParams& sampling, const FrontProcess& front) {
   const ModelText text = read_model_text(source.folder(), source.hf_config());
   GenerateRequest request;
   request.prompt_ids = read_prompt(flags, text);
@@ -120,7 +114,7 @@ void run_run(const RunFlags& flags) {
 
   const std::int64_t most_new = source.hf_config().max_position_embeddings;
   const std::int64_t capacity = static_cast<std::int64_t>(request.prompt_ids.size()) + std::min(flags.max_new_tokens, most_new);
-  const LoadedModel model = load_model(source, flags.config, flags.devices, capacity, session.front());
+  const LoadedModel model = load_model(source, flags.config, flags.devices, capacity, front);
   const auto capture = start_capture(model, flags.capture);
   if (!flags.trace_file.empty()) model.runner->start_trace();
   const GenerateResult result =
@@ -130,6 +124,14 @@ void run_run(const RunFlags& flags) {
   print_note(fmt::format("load {:.2f} s, prefill {} tokens in {:.3f} s ({:.1f} tok/s), decode {} tokens ({:.1f} tok/s), {}", model.load_s,
                          request.prompt_ids.size(), result.timings.prefill_s, result.timings.prefill_tok_s, result.ids.size(),
                          result.timings.decode_tok_s, result.finish_reason));
+}
+
+void run_run(const RunFlags& flags) {
+  const SamplingParams sampling = read_sampling(flags);
+  check_stops(flags.stop);
+  const ModelSource source(flags.source, flags.devices.num_threads);
+  check_capture(flags.capture, source);
+  run_on_mesh(source, flags.config, flags.devices, [&](const FrontProcess& front) { generate_text(flags, source, sampling, front); });
 }
 
 void add_sampling_flags(CLI::App& verb, RunFlags& flags) {

@@ -5,6 +5,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "cli/engine.hpp"
+#include "cli/mesh_session.hpp"
 #include "cli/prompt.hpp"
 #include "cli/terminal.hpp"
 #include "cli/verbs.hpp"
@@ -58,12 +59,13 @@ void print_result(const ScoreResult& result, bool has_reference) {
                     result.reference.perplexity(), agreement.mean_kl(), 100.0 * agreement.top1(), 100.0 * agreement.top5()));
 }
 
-void run_score(const ScoreFlags& flags) {
-  const ModelSource source(flags.source, flags.devices.num_threads);
+void score_model(const ScoreFlags& flags, const ModelSource& source, const FrontProcess& front) {
+  if (front.communicator && !flags.reference.empty())
+    throw Error("[--reference] the ranks of a launcher hold one model; expected no launcher, or the two scores one after the other");
   const ModelText text = read_model_text(source.folder(), source.hf_config());
   const std::vector<std::int64_t> ids = text.need_tokenizer().encode(read_text_file(flags.text), false);
   check_windows(ids.size(), flags.options.ctx, source.hf_config().max_position_embeddings);
-  const LoadedModel model = load_model(source, flags.config, flags.devices, flags.options.ctx);
+  const LoadedModel model = load_model(source, flags.config, flags.devices, flags.options.ctx, front);
   LoadedModel reference;
   if (!flags.reference.empty()) {
     const ModelSource reference_source({.model = flags.reference, .mesh = flags.source.mesh}, flags.devices.num_threads);
@@ -81,6 +83,11 @@ void run_score(const ScoreFlags& flags) {
     print(to_json(result_tree(result, ids.size(), flags)));
   else
     print_result(result, reference.runner != nullptr);
+}
+
+void run_score(const ScoreFlags& flags) {
+  const ModelSource source(flags.source, flags.devices.num_threads);
+  run_on_mesh(source, flags.config, flags.devices, [&](const FrontProcess& front) { score_model(flags, source, front); });
 }
 
 }  // namespace

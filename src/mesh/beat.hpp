@@ -19,7 +19,9 @@ struct Beat {
   Kind kind = Kind::alive;
   std::int32_t rank = 0;
   std::int64_t layer_idx = -1;
-  std::int64_t awaited = -1;  ///< rank that it waits for; -1: none
+  std::int64_t awaited = -1;      ///< rank that it waits for; -1: none
+  std::uint64_t num_steps = 0;    ///< Progress::num_steps()
+  std::uint64_t is_operator = 0;  ///< 1: an operator runs
   std::array<char, 32> op = {};
   std::array<char, 64> host = {};
   std::array<char, 1024> message = {};  ///< of `failed`
@@ -46,7 +48,9 @@ inline Beat make_beat(Beat::Kind kind, std::int64_t rank, const std::array<std::
                .kind = kind,
                .rank = static_cast<std::int32_t>(rank),
                .layer_idx = progress.layer_idx(),
-               .awaited = progress.awaited()};
+               .awaited = progress.awaited(),
+               .num_steps = progress.num_steps(),
+               .is_operator = progress.is_operator() ? 1U : 0U};
   set_text(beat.op, progress.op());
   set_text(beat.host, host_name());
   return beat;

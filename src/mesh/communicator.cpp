@@ -2,12 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
-#include <cstdlib>
-#include <cstring>
 #include <numeric>
 #include <thread>
 
+#include "base/environment.hpp"
 #include "base/host_name.hpp"
 
 namespace meshseek {
@@ -15,16 +13,8 @@ namespace {
 
 /// \throws Error for anything but a number of microseconds up to a minute
 std::chrono::microseconds link_delay_of_environment() {
-  const char* text = std::getenv("MESHSEEK_TEST_LINK_DELAY_US");
-  if (text == nullptr) return {};
   constexpr std::int64_t kMost = 60'000'000;
-  std::int64_t delay = -1;
-  const char* end = text + std::strlen(text);
-  const auto [parsed, error] = std::from_chars(text, end, delay);
-  if (error != std::errc() || parsed != end || delay < 0 || delay > kMost) {
-    throw Error(fmt::format("[MESHSEEK_TEST_LINK_DELAY_US] \"{}\"; expected microseconds from 0 to {}", text, kMost));
-  }
-  return std::chrono::microseconds(delay);
+  return std::chrono::microseconds(number_of_environment("MESHSEEK_TEST_LINK_DELAY_US", kMost, "microseconds").value_or(0));
 }
 
 std::array<MeshGroup, 3> groups_of(const MeshShape& shape, std::int64_t rank) {
@@ -94,17 +84,25 @@ Ticket Communicator::start_receive(std::int64_t peer, MessageTag tag, std::span<
   return transport_->start_receive(peer, tag, bytes);
 }
 
-void Communicator::wait(const Ticket& ticket) {
-  progress_.wait_for(ticket.peer);
-  transport_->wait(ticket);
+template <class Wait>
+auto Communicator::clocked(std::int64_t peer, const Wait& wait) {
+  const auto begin = std::chrono::steady_clock::now();
+  progress_.wait_for(peer);
+  auto result = wait();
   progress_.wait_for(-1);
+  waited_ += std::chrono::steady_clock::now() - begin;
+  return result;
+}
+
+void Communicator::wait(const Ticket& ticket) {
+  clocked(ticket.peer, [&] {
+    transport_->wait(ticket);
+    return true;
+  });
 }
 
 std::span<const std::byte> Communicator::look(std::int64_t peer, MessageTag tag) {
-  progress_.wait_for(peer);
-  const std::span<const std::byte> bytes = transport_->look(peer, tag);
-  progress_.wait_for(-1);
-  return bytes;
+  return clocked(peer, [&] { return transport_->look(peer, tag); });
 }
 
 void Communicator::fail(std::string_view message) {

@@ -33,6 +33,7 @@ struct CollectiveRecord {
   std::int64_t bytes_sent = 0;
   std::chrono::steady_clock::time_point begin = {};
   std::chrono::steady_clock::time_point end = {};
+  std::chrono::steady_clock::duration waited = {};  ///< of this time: for messages of other devices, or until they took this one's
 };
 
 class Communicator {
@@ -72,11 +73,14 @@ class Communicator {
   void end_mesh(std::string_view message);
 
   Progress& progress() { return progress_; }
+  const Progress& progress() const { return progress_; }
 
   /// Bytes that this device has sent to each rank so far, and in how many messages.
   std::span<const std::int64_t> bytes_sent() const { return bytes_sent_; }
   std::int64_t total_bytes_sent() const;
   std::int64_t num_messages() const { return num_messages_; }
+  /// Time that it has spent in wait() and look() so far.
+  std::chrono::steady_clock::duration waited() const { return waited_; }
 
   /// Called after each collective with other devices, on the device's thread. Empty: nobody.
   void set_observer(std::function<void(const CollectiveRecord&)> observer) { observer_ = std::move(observer); }
@@ -86,6 +90,9 @@ class Communicator {
 
  private:
   void count(std::int64_t peer, std::int64_t num_bytes);
+  /// Runs wait(), noted as waiting for a device.
+  template <class Wait>
+  auto clocked(std::int64_t peer, const Wait& wait);
 
   MeshShape shape_;
   std::int64_t rank_ = 0;
@@ -94,6 +101,7 @@ class Communicator {
   Progress progress_;
   std::vector<std::int64_t> bytes_sent_;
   std::int64_t num_messages_ = 0;
+  std::chrono::steady_clock::duration waited_ = {};
   std::chrono::microseconds link_delay_ = {};  ///< MESHSEEK_TEST_LINK_DELAY_US: before each message
   std::function<void(const CollectiveRecord&)> observer_;
 };

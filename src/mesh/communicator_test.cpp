@@ -156,6 +156,41 @@ TEST(Handshake, EqualFactsAreAgreedOnAndTheFirstThatDiffersIsNamed) {
   EXPECT_THAT(agree_on("b"), ElementsAre(expected, expected, expected, expected));
 }
 
+TEST(Handshake, AllDevicesLearnTheSmallestValue) {
+  std::array<std::int64_t, 4> least = {};
+  const auto messages = messages_of(make_thread_mesh({2, 2}), [&](Communicator& one) {
+    const std::array<std::int64_t, 4> values = {5, 3, 4, 9};
+    const auto place = static_cast<std::size_t>(one.rank());
+    least[place] = least_of(one, values[place]);
+  });
+  EXPECT_THAT(messages, ElementsAre("", "", "", ""));
+  EXPECT_THAT(least, ElementsAre(3, 3, 3, 3));
+}
+
+TEST(Communicator, TimeInWhichItWaitsIsSummedUp) {
+  const Mesh mesh = make_thread_mesh({1, 2});
+  constexpr std::chrono::milliseconds kLate(30);
+  messages_of(mesh, [&](Communicator& one) {
+    std::vector<int> values(1);
+    if (one.rank() == 0) std::this_thread::sleep_for(kLate);
+    if (one.rank() == 0) one.send(1, MessageTag::send, bytes_of(values));
+    if (one.rank() == 1) one.receive(0, MessageTag::send, bytes_of(values));
+  });
+  EXPECT_GE(mesh[1]->waited(), kLate / 2);
+  EXPECT_LT(mesh[0]->waited(), mesh[1]->waited());
+}
+
+TEST(Progress, TellsOperatorsFromPhasesAndCountsBoth) {
+  Progress progress;
+  EXPECT_FALSE(progress.is_operator());
+  progress.enter_operator("linear");
+  EXPECT_TRUE(progress.is_operator());
+  progress.enter_phase("loading");
+  EXPECT_FALSE(progress.is_operator());
+  EXPECT_EQ(progress.num_steps(), 2U);
+  EXPECT_EQ(to_string(progress), "loading");
+}
+
 TEST(Progress, NamesTheOperatorAndTheLayer) {
   Progress progress;
   EXPECT_EQ(to_string(progress), "start");

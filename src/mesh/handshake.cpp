@@ -13,7 +13,7 @@ namespace meshseek {
 namespace {
 
 /// Raised whenever messages between devices change.
-constexpr std::string_view kProtocol = "1";
+constexpr std::string_view kProtocol = "2";
 
 std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
 
@@ -85,7 +85,7 @@ std::vector<Fact> facts_of_program(const MeshShape& shape) {
 
 void agree(Communicator& communicator, const std::vector<Fact>& facts) {
   const std::int64_t num_devices = communicator.shape().num_devices();
-  communicator.progress().enter_operator("handshake");
+  communicator.progress().enter_phase("handshake");
   const std::string ours = to_text(facts);
   if (communicator.rank() != 0) {
     send_text(communicator, 0, ours);
@@ -103,6 +103,23 @@ void agree(Communicator& communicator, const std::vector<Fact>& facts) {
     throw MeshError(verdict);
   }
   for (std::int64_t rank = 1; rank < num_devices; ++rank) send_text(communicator, rank, verdict);
+}
+
+std::int64_t least_of(Communicator& communicator, std::int64_t value) {
+  const auto receive = [&](std::int64_t peer) {
+    std::int64_t theirs = 0;
+    communicator.receive(peer, MessageTag::handshake, std::as_writable_bytes(std::span(&theirs, 1)));
+    return theirs;
+  };
+  const auto send = [&](std::int64_t peer) { communicator.send(peer, MessageTag::handshake, std::as_bytes(std::span(&value, 1))); };
+  if (communicator.rank() != 0) {
+    send(0);
+    return receive(0);
+  }
+  const std::int64_t num_devices = communicator.shape().num_devices();
+  for (std::int64_t rank = 1; rank < num_devices; ++rank) value = std::min(value, receive(rank));
+  for (std::int64_t rank = 1; rank < num_devices; ++rank) send(rank);
+  return value;
 }
 
 }  // namespace meshseek

@@ -25,8 +25,10 @@
 #include <utility>
 #include <vector>
 
+#include "base/environment.hpp"
 #include "base/error.hpp"
 #include "mesh/beat.hpp"
+#include "mesh/standstill.hpp"
 
 namespace meshseek {
 namespace {
@@ -47,6 +49,13 @@ constexpr auto kLastWords = milliseconds(700);
 constexpr auto kTurn = milliseconds(3'000);
 constexpr std::int64_t kMostTurns = 5;
 constexpr int kFailure = 1;
+/// An operator may take so long, unless MESHSEEK_HANG_LIMIT_S says otherwise: weights may come from a slow disk while it runs.
+constexpr std::int64_t kHangLimit = 120;
+
+std::chrono::seconds hang_limit() {
+  constexpr std::int64_t kMost = 86'400;
+  return std::chrono::seconds(number_of_environment("MESHSEEK_HANG_LIMIT_S", kMost, "seconds").value_or(kHangLimit));
+}
 
 /// A file descriptor.
 class Descriptor {
@@ -169,11 +178,13 @@ struct Watchdog::State {
   void take(Peer& peer, const Beat& beat);
   void lose(Peer& peer, std::string_view how);
   void judge_silence();
+  void judge_standstill();
   void send_beats(Beat::Kind kind);
   [[noreturn]] void end_job(std::string_view message);
   [[noreturn]] void obey_signal();
   std::string describe(const Beat& beat) const;
   std::string waiting_for(std::int64_t lost) const;
+  std::string loss_of(std::int64_t lost, const Beat& last, std::string_view how) const;
 
   const std::int64_t rank;
   const std::int64_t num_ranks;
@@ -185,6 +196,7 @@ struct Watchdog::State {
   Descriptor wake_read;
   Descriptor wake_write;
   std::vector<Peer> peers;
+  StandstillJudge standstill{hang_limit()};  ///< of rank 0
   Clock::time_point last_round = Clock::now();
   Clock::time_point next_beat = Clock::now();
   std::mutex failure_mutex;
@@ -246,11 +258,13 @@ void Watchdog::State::poll_once() {
   const auto now = Clock::now();
   if (now - last_round > kOwnBreak) {
     for (Peer& peer : peers) peer.last_heard = now;
+    standstill.forgive(now);
   }
   last_round = now;
   for (Peer& peer : peers) hear(peer);
   if (listener.is_open()) accept_peers();
   judge_silence();
+  if (is_hub()) judge_standstill();
   signalfd_siginfo signal;
   if (read(signals.get(), &signal, sizeof(signal)) == sizeof(signal)) obey_signal();
   if (now >= next_beat) {
@@ -294,6 +308,7 @@ void Watchdog::State::take(Peer& peer, const Beat& beat) {
   peer.rank = beat.rank;
   peer.last_heard = Clock::now();
   peer.last = beat;
+  standstill.note(beat, peer.last_heard);
   if (beat.kind == Beat::Kind::leaving) peer.has_left = true;
   // An order of rank 0: it has printed the message.
   if (beat.kind == Beat::Kind::end) _exit(kFailure);
@@ -301,8 +316,7 @@ void Watchdog::State::take(Peer& peer, const Beat& beat) {
 }
 
 void Watchdog::State::lose(Peer& peer, std::string_view how) {
-  const std::string message = fmt::format("[mesh] rank {} on host {} is lost in {}: {}{}", peer.rank, host_of(peer.last),
-                                          describe(peer.last), how, waiting_for(peer.rank));
+  const std::string message = loss_of(peer.rank, peer.last, how);
   if (!is_hub()) std::this_thread::sleep_for(kTurn * std::min(rank - 1, kMostTurns));
   end_job(message);
 }
@@ -313,6 +327,15 @@ void Watchdog::State::judge_silence() {
       lose(peer, fmt::format("it hangs or cannot be reached (no sign of life for {} s)",
                              std::chrono::duration_cast<std::chrono::seconds>(kSilence).count()));
   }
+}
+
+void Watchdog::State::judge_standstill() {
+  const auto now = Clock::now();
+  standstill.note(beat(Beat::Kind::alive), now);
+  const std::optional<Beat> found = standstill.find(now);
+  if (!found) return;
+  end_job(loss_of(found->rank, *found,
+                  fmt::format("it hangs (in the same operator for {} s; MESHSEEK_HANG_LIMIT_S allows more)", standstill.limit().count())));
 }
 
 void Watchdog::State::send_beats(Beat::Kind kind) {
@@ -363,6 +386,10 @@ std::string Watchdog::State::waiting_for(std::int64_t lost) const {
     if (peer.last.awaited == lost) return fmt::format("; rank {} waits for it in {}", peer.rank, describe(peer.last));
   }
   return "";
+}
+
+std::string Watchdog::State::loss_of(std::int64_t lost, const Beat& last, std::string_view how) const {
+  return fmt::format("[mesh] rank {} on host {} is lost in {}: {}{}", lost, host_of(last), describe(last), how, waiting_for(lost));
 }
 
 Watchdog::Watchdog(std::int64_t num_ranks, const Progress& progress) : state_(std::make_unique<State>(0, num_ranks, progress)) {

@@ -15,19 +15,21 @@ namespace {
 
 /// Writable bytes of a tensor that was just made.
 std::byte* bytes_of(Tensor& tensor) {
-  return tensor.dtype() == DataType::float32 ? reinterpret_cast<std::byte*>(tensor.mutable_data<float>().data())
-                                             : reinterpret_cast<std::byte*>(tensor.mutable_data<bf16>().data());
+  if (tensor.dtype() == DataType::int32) return reinterpret_cast<std::byte*>(tensor.mutable_data<std::int32_t>().data());
+  if (tensor.dtype() == DataType::float32) return reinterpret_cast<std::byte*>(tensor.mutable_data<float>().data());
+  return reinterpret_cast<std::byte*>(tensor.mutable_data<bf16>().data());
 }
 
 std::size_t row_bytes(const Tensor& tensor) { return static_cast<std::size_t>(tensor.dim(-1)) * element_bytes(tensor.dtype()); }
 
 /// What can be copied row by row. \throws ShapeError naming the tensor
-void check(const Tensor& x, std::string_view op) {
-  const bool known = x.dtype() == DataType::float32 || x.dtype() == DataType::bfloat16;
+void check(const Tensor& x, std::string_view op, bool allows_integers = false) {
+  const bool known = x.dtype() == DataType::float32 || x.dtype() == DataType::bfloat16 || (allows_integers && x.dtype() == DataType::int32);
   const bool stored = x.volume() == 0 || !x.bytes().empty();
   if (x.rank() > 0 && known && stored && x.layout() == Layout::row_major) return;
-  throw ShapeError(fmt::format("[{}] the input is {} {} {}{}; expected ROW_MAJOR rows of float32 or bfloat16", op, to_string(x.shape()),
-                               to_string(x.dtype()), to_string(x.layout()), stored ? "" : ", deallocated"));
+  throw ShapeError(fmt::format("[{}] the input is {} {} {}{}; expected ROW_MAJOR rows of float32{} or bfloat16", op, to_string(x.shape()),
+                               to_string(x.dtype()), to_string(x.layout()), stored ? "" : ", deallocated",
+                               allows_integers ? ", int32" : ""));
 }
 
 }  // namespace
@@ -101,7 +103,7 @@ Tensor take_rows(const Tensor& x, std::span<const std::int64_t> rows, const Memo
   const RecordedCall call(x, "take_rows", [&](CallValues& in) { in.add("x", x).add("rows", rows); });
   Device& device = device_of(x, "take_rows");
   log_operator(device, "take_rows", [&] { return fmt::format("x {} rows {}", to_string(x.shape()), rows.size()); });
-  check(x, "take_rows");
+  check(x, "take_rows", true);
   Shape shape = x.shape();
   shape.front() = static_cast<std::int64_t>(rows.size());
   Tensor y = make_result(shape, x.dtype(), memory_config, device, "take_rows");

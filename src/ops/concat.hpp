@@ -16,7 +16,7 @@ Tensor slice_columns(const Tensor& x, std::int64_t begin, std::int64_t end);
 /// x with zeros on the right: [.., A] -> [.., columns], columns >= A.
 Tensor pad_columns(const Tensor& x, std::int64_t columns);
 
-/// Rows of a [T, ..] tensor by index, copied.
+/// Rows of a [T, ..] tensor by index, copied; of int32, too.
 Tensor take_rows(const Tensor& x, std::span<const std::int64_t> rows, const MemoryConfig& memory_config = {});
 
 }  // namespace meshseek

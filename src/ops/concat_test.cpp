@@ -68,6 +68,8 @@ TEST(TakeRows, CopiesRowsInAnyOrderAndRepeatsThem) {
   EXPECT_EQ(y.shape(), (Shape{3, 1, 2}));
   EXPECT_THAT(to_float_vector(y), ElementsAre(4, 5, 0, 1, 4, 5));
   EXPECT_EQ(take_rows(x, {}).shape(), (Shape{0, 1, 2}));
+  const Tensor integers = Tensor::from<std::int32_t>({2, 1}, std::vector<std::int32_t>{1 << 30, -5}, &device);
+  EXPECT_THAT(take_rows(integers, std::vector<std::int64_t>{1, 0}).data<std::int32_t>(), ElementsAre(-5, 1 << 30));
 }
 
 TEST(TakeRows, RefusesRowsAndTensorsThatDoNotExist) {
@@ -79,9 +81,11 @@ TEST(TakeRows, RefusesRowsAndTensorsThatDoNotExist) {
             "[take_rows] row -1 of [3, 2] does not exist; expected 0 to 2");
   x.deallocate();
   EXPECT_EQ(message_of<ShapeError>([&] { take_rows(x, std::vector<std::int64_t>{0}); }),
-            "[take_rows] the input is [3, 2] float32 ROW_MAJOR, deallocated; expected ROW_MAJOR rows of float32 or bfloat16");
-  EXPECT_EQ(message_of<ShapeError>([&] { take_rows(Tensor::zeros({3, 2}, DataType::int32, &device), {}); }),
-            "[take_rows] the input is [3, 2] int32 ROW_MAJOR; expected ROW_MAJOR rows of float32 or bfloat16");
+            "[take_rows] the input is [3, 2] float32 ROW_MAJOR, deallocated; expected ROW_MAJOR rows of float32, int32 or bfloat16");
+  EXPECT_EQ(message_of<ShapeError>([&] {
+              take_rows(Tensor::zeros({3, 2}, DataType::uint32, &device), {});
+            }),
+            "[take_rows] the input is [3, 2] uint32 ROW_MAJOR; expected ROW_MAJOR rows of float32, int32 or bfloat16");
 }
 
 }  // namespace

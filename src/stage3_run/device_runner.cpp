@@ -34,6 +34,9 @@ void copy_cache(const LatentCache& from, LatentCache& to) {
   }
 }
 
+/// What a device does when it has been made, and after each command.
+constexpr const char* kPause = "the pause between passes";
+
 }  // namespace
 
 DeviceRunner::DeviceRunner(const RunPlan& plan, const TeamPlace& place, std::shared_ptr<Communicator> communicator)
@@ -41,6 +44,7 @@ DeviceRunner::DeviceRunner(const RunPlan& plan, const TeamPlace& place, std::sha
       device_(place, 0, std::move(communicator)),
       model_(hf_, MeshDevice{.shape = plan.info.mesh, .device = {}}),
       capacity_(plan.capacity) {
+  device_.communicator().progress().enter_phase("loading");
   WeightLoader loader(plan.store, plan.info.mesh, plan.prefault, device_.communicator().rank());
   RunConfigOptions merge = {.layer_counts = layer_counts(hf_), .team = &device_.team()};
   if (device_.communicator().rank() == 0) merge.on_progress = plan.on_progress;
@@ -51,12 +55,20 @@ DeviceRunner::DeviceRunner(const RunPlan& plan, const TeamPlace& place, std::sha
   decode_.mode = Mode::decode;
   num_files_ = loader.num_files();
   weight_bytes_ = loader.bytes();
+  device_.communicator().progress().enter_phase(kPause);
 }
 
 Tensor DeviceRunner::ids_tensor(std::span<const std::int64_t> ids) {
   Tensor tensor = make_result({static_cast<std::int64_t>(ids.size())}, DataType::uint32, device_);  // [T]
   std::copy(ids.begin(), ids.end(), tensor.mutable_data<std::uint32_t>().begin());
   return tensor;
+}
+
+template <class Work>
+auto DeviceRunner::pass(const Work& work) {
+  auto result = work();
+  device_.communicator().progress().enter_phase(kPause);
+  return result;
 }
 
 Model::Output DeviceRunner::keep(Model::Output output) {
@@ -66,18 +78,19 @@ Model::Output DeviceRunner::keep(Model::Output output) {
 
 Model::Output DeviceRunner::prefill(std::span<const std::int64_t> ids, std::int64_t slot, Model::Logits logits, Model::Trace* trace) {
   Model::State* state = &sequence(slot);
-  return keep(model_.forward(ids_tensor(ids), prefill_, std::span(&state, 1), logits, trace));
+  return pass([&] { return keep(model_.forward(ids_tensor(ids), prefill_, std::span(&state, 1), logits, trace)); });
 }
 
 Model::Output DeviceRunner::decode(std::span<const std::int64_t> ids, std::span<const std::int64_t> slots, Model::Trace* trace) {
   batch_.clear();
   for (const std::int64_t slot : slots) batch_.push_back(&sequence(slot));
   device_.make_room(slots.size());
-  return keep(model_.forward(ids_tensor(ids), decode_, batch_, Model::Logits::all, trace));
+  return pass([&] { return keep(model_.forward(ids_tensor(ids), decode_, batch_, Model::Logits::all, trace)); });
 }
 
 Mtp::Output DeviceRunner::mtp(const Model::Output* main, std::span<const std::int64_t> ids, std::int64_t slot) {
-  return model_.forward_mtp(0, main == nullptr ? last_ : *main, ids_tensor(ids.subspan(1)), prefill_, sequence(slot));
+  const Model::Output& hidden = main == nullptr ? last_ : *main;
+  return pass([&] { return model_.forward_mtp(0, hidden, ids_tensor(ids.subspan(1)), prefill_, sequence(slot)); });
 }
 
 void DeviceRunner::create(std::int64_t slot) {

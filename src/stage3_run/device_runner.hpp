@@ -66,6 +66,9 @@ class DeviceRunner {
   void create_at(std::int64_t slot, std::int64_t owner);
   Tensor ids_tensor(std::span<const std::int64_t> ids);
   Model::Output keep(Model::Output output);
+  /// Runs work(), a pass of the model. Afterwards nobody minds how long this device does nothing.
+  template <class Work>
+  auto pass(const Work& work);
 
   HfConfig hf_;
   Device device_;

@@ -8,10 +8,9 @@ namespace meshseek {
 
 DeviceThreads::DeviceThreads(const RunPlan& plan, std::span<const DevicePlace> places,
                              std::span<const std::shared_ptr<Communicator>> communicators)
-    : plan_(plan) {
+    : plan_(plan), front_(communicators.front()) {
   for (std::size_t rank = 1; rank < places.size(); ++rank) {
     auto worker = std::make_unique<Worker>();
-    worker->rank = static_cast<std::int64_t>(rank);
     worker->place = places[rank].team;
     worker->communicator = communicators[rank];
     workers_.push_back(std::move(worker));
@@ -26,8 +25,8 @@ void DeviceThreads::guarded(Worker& worker, const Work& work) {
   try {
     work();
   } catch (...) {
-    worker.error = std::current_exception();
-    worker.communicator->fail(message_of(worker.error));
+    worker.error = error_in(*worker.communicator, std::current_exception());
+    worker.communicator->fail(message_of(worker.error->error));
   }
 }
 
@@ -54,13 +53,13 @@ void DeviceThreads::start(const Command& command) {
 
 void DeviceThreads::finish(std::exception_ptr own) {
   std::vector<DeviceError> errors;
-  if (own) errors.push_back({.rank = 0, .error = own});
+  if (own) errors.push_back(error_in(*front_, own));
   for (const auto& worker : workers_) {
     const std::uint32_t wanted = worker->posted.load(std::memory_order_relaxed);
     const int num_spins = worker->place.is_crowded ? 0 : spins_for(1);
     for (std::uint32_t done = worker->done.load(std::memory_order_acquire); done != wanted;)
       done = wait_while(worker->done, done, num_spins);
-    if (worker->error) errors.push_back({.rank = worker->rank, .error = std::exchange(worker->error, nullptr)});
+    if (worker->error) errors.push_back(*std::exchange(worker->error, std::nullopt));
   }
   throw_cause(errors, plan_.info.mesh);
 }

@@ -2,6 +2,7 @@
 #pragma once
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <span>
 #include <thread>
 #include <vector>
@@ -26,11 +27,10 @@ class DeviceThreads final : public OtherDevices {
  private:
   /// `posted` commands wait for the thread, `done` were executed; loading is the first. What lies beside them is written before they are counted.
   struct Worker {
-    std::int64_t rank = 0;
     TeamPlace place = {};
     std::shared_ptr<Communicator> communicator = {};
     std::unique_ptr<DeviceRunner> runner = {};
-    std::exception_ptr error = {};
+    std::optional<DeviceError> error = {};
     std::atomic<std::uint32_t> posted = 1;
     std::atomic<std::uint32_t> done = 0;
     std::jthread thread = {};
@@ -40,6 +40,7 @@ class DeviceThreads final : public OtherDevices {
   void guarded(Worker& worker, const Work& work);
 
   RunPlan plan_;
+  std::shared_ptr<Communicator> front_;  ///< of the first device
   Command command_ = {};
   std::vector<std::unique_ptr<Worker>> workers_;
 };

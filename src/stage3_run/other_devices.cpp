@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <new>
+#include <utility>
 
 #include "base/error.hpp"
 #include "mesh/transport.hpp"
@@ -34,11 +35,17 @@ std::string message_of(const std::exception_ptr& error) {
   }
 }
 
+DeviceError error_in(const Communicator& communicator, std::exception_ptr error) {
+  const Progress& progress = communicator.progress();
+  return {.rank = communicator.rank(), .error = std::move(error), .where = progress.is_operator() ? to_string(progress) : ""};
+}
+
 void throw_cause(std::span<const DeviceError> errors, const MeshShape& mesh) {
   for (const DeviceError& thrown : errors) {
     if (is_mesh_error(thrown.error)) continue;
-    throw Error(fmt::format("[device {} ({}, {}) of mesh {}] {}", thrown.rank, thrown.rank / mesh.cols, thrown.rank % mesh.cols,
-                            to_string(mesh), message_of(thrown.error)));
+    const std::string where = thrown.where.empty() ? "" : " in " + thrown.where;
+    throw Error(fmt::format("[device {} ({}, {}) of mesh {}{}] {}", thrown.rank, thrown.rank / mesh.cols, thrown.rank % mesh.cols,
+                            to_string(mesh), where, message_of(thrown.error)));
   }
   if (!errors.empty()) std::rethrow_exception(errors.front().error);
 }

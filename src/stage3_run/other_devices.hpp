@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "mesh/communicator.hpp"
 #include "mesh/mesh_shape.hpp"
 #include "stage3_run/command.hpp"
 #include "stage3_run/trace.hpp"
@@ -28,12 +29,16 @@ class OtherDevices {
 struct DeviceError {
   std::int64_t rank = 0;
   std::exception_ptr error = {};
+  std::string where = {};  ///< what it did then: "linear, layer 3"; empty: nothing worth telling
 };
+
+/// What a device has just thrown, with the operator and layer in which it did.
+DeviceError error_in(const Communicator& communicator, std::exception_ptr error);
 
 /// The message of any exception.
 std::string message_of(const std::exception_ptr& error);
-/// Throws the cause among what several devices have thrown, named with its device; that another device has failed (MeshError) is a cause only where nothing else
-/// is known. Nothing when there are no errors.
+/// Throws the cause among what several devices have thrown, named with its device and where that was; that another device has failed
+/// (MeshError) is a cause only where nothing else is known. Nothing when there are no errors.
 void throw_cause(std::span<const DeviceError> errors, const MeshShape& mesh);
 
 }  // namespace meshseek

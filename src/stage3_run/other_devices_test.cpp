@@ -6,11 +6,13 @@
 #include "base/error.hpp"
 #include "mesh/threads/thread_mesh.hpp"
 #include "stage3_run/device_threads.hpp"
+#include "tests/support/engine.hpp"
 
 namespace meshseek {
 namespace {
 
 using ::testing::ContainsRegex;
+using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 constexpr MeshShape kMesh = {.rows = 2, .cols = 2};
@@ -33,6 +35,18 @@ TEST(ThrowCause, NamesTheDeviceThatFailedAndNotThoseThatWaitedForIt) {
   EXPECT_EQ(thrown([&] { throw_cause({}, kMesh); }), "nothing was thrown");
 }
 
+TEST(ThrowCause, NamesTheOperatorWhereThereIsOne) {
+  const auto communicators = make_thread_mesh(kMesh);
+  Progress& progress = communicators[2]->progress();
+  progress.enter_operator("linear");
+  progress.enter_layer(5);
+  const std::exception_ptr error = std::make_exception_ptr(Error("no room"));
+  EXPECT_EQ(thrown([&] { throw_cause(std::vector{error_in(*communicators[2], error)}, kMesh); }),
+            "[device 2 (1, 0) of mesh 2x2 in linear, layer 5] no room");
+  progress.enter_phase("loading");
+  EXPECT_EQ(thrown([&] { throw_cause(std::vector{error_in(*communicators[2], error)}, kMesh); }), "[device 2 (1, 0) of mesh 2x2] no room");
+}
+
 TEST(ThrowCause, SaysOfMemoryWhatToDo) {
   const std::vector<DeviceError> errors = {{.rank = 1, .error = std::make_exception_ptr(std::bad_alloc())}};
   EXPECT_EQ(thrown([&] { throw_cause(errors, kMesh); }),
@@ -45,7 +59,19 @@ TEST(DeviceThreads, EndWithTheErrorOfADeviceThatCannotLoad) {
   const auto communicators = make_thread_mesh(kMesh);
   DeviceThreads others(plan, places, communicators);
   EXPECT_THAT(thrown([&] { others.finish(nullptr); }), StartsWith("[device 1 (0, 1) of mesh 2x2] "));
-  EXPECT_THAT(thrown([&] { communicators[0]->receive(1, MessageTag::send, {}); }), ContainsRegex("rank [123] on host .* failed in start"));  // nobody waits for them
+  EXPECT_THAT(thrown([&] { communicators[0]->receive(1, MessageTag::send, {}); }),
+              ContainsRegex("rank [123] on host .* failed in loading"));  // nobody waits for them
+}
+
+TEST(Runner, AnErrorInTheMiddleOfAPassNamesDeviceOperatorAndLayerAndStays) {
+  testing::Engine engine(testing::data_folder() / "checkpoints" / "v2lite-tiny", {.mesh = {.rows = 1, .cols = 2}, .num_threads = 1});
+  Runner& runner = engine.runner();
+  runner.device().set_observer([&](const OpRecord& record) {
+    if (record.op == "linear" && runner.device().communicator().progress().layer_idx() == 1) throw Error("[linear] no room");
+  });
+  const std::vector<std::int64_t> ids = {1, 2, 3};
+  EXPECT_EQ(thrown([&] { runner.prefill(ids, Model::Logits::last); }), "[device 0 (0, 0) of mesh 1x2 in linear, layer 1] [linear] no room");
+  EXPECT_THAT(thrown([&] { runner.prefill(ids, Model::Logits::last); }), HasSubstr("failed in linear, layer 1: [linear] no room"));
 }
 
 }  // namespace

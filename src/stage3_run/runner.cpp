@@ -9,8 +9,10 @@
 
 #include "base/error.hpp"
 #include "config/model_config_file.hpp"
+#include "mesh/handshake.hpp"
 #include "mesh/threads/thread_mesh.hpp"
 #include "stage3_run/device_threads.hpp"
+#include "stage3_run/run_facts.hpp"
 
 namespace meshseek {
 namespace {
@@ -72,7 +74,9 @@ Runner::Runner(const Path& store, const Tree& prefill_config, const Tree& decode
 void Runner::load(const RunnerOptions& options) {
   if (const FrontProcess& process = options.process; process.others) {
     others_ = process.others;
+    const std::vector<Fact> facts = facts_of_run(plan_);  // before the others wait for them
     process.others->load(plan_.capacity);
+    agree(*process.communicator, facts);
     return load_first(process.place.team, process.communicator);
   }
   const std::vector<DevicePlace> places = place_here(static_cast<std::size_t>(mesh().num_devices()), options.bind, options.num_threads);
@@ -91,6 +95,7 @@ void Runner::load_first(const TeamPlace& place, const std::shared_ptr<Communicat
     first_ = std::make_unique<DeviceRunner>(plan_, place, communicator);
   } catch (...) {
     own = std::current_exception();
+    communicator->fail(message_of(own));
   }
   others_->finish(own);
 }
@@ -165,7 +170,8 @@ Model::Output Runner::decode(std::span<const std::int64_t> ids, std::span<const 
     if (std::ranges::find(slots.first(idx), slots[idx]) != slots.first(idx).end())
       throw Error(fmt::format("[run] sequence {} is in the batch twice; expected different sequences", idx));
   }
-  return together({.kind = Command::Kind::decode, .is_traced = trace != nullptr, .ids = ids, .slots = slots}, [&] { return first_->decode(ids, slots, trace); });
+  return together({.kind = Command::Kind::decode, .is_traced = trace != nullptr, .ids = ids, .slots = slots},
+                  [&] { return first_->decode(ids, slots, trace); });
 }
 
 std::int64_t Runner::take_slot() {

@@ -68,7 +68,8 @@ class Runner {
   /// \param slots kOwn, or Sequence::slot()  \return logits [B, vocab_size]
   /// \throws Error: no sequence, another number of ids, one sequence twice, and as above; no state has changed then
   Model::Output decode(std::span<const std::int64_t> ids, std::span<const std::int64_t> slots, Model::Trace* trace = nullptr);
-  /// An empty sequence of the same capacity, besides the runner's own; or one that begins with the tokens of another.
+  /// An empty sequence of the same capacity, besides the runner's own; or one that begins with the tokens of another, and belongs to the
+  /// same device.
   Sequence create_sequence();
   Sequence copy_sequence(std::int64_t slot = kOwn);
   /// MTP module 0 over the hidden states of `main`, the result of the last prefill or decode: row i gets ids[i + 1].
@@ -84,6 +85,8 @@ class Runner {
   const HfConfig& hf_config() const { return plan_.hf; }
   const MeshShape& mesh() const { return plan_.info.mesh; }
   std::int64_t num_tokens(std::int64_t slot = kOwn) { return first_->sequence(slot).num_tokens(); }
+  /// The device that a sequence belongs to: its row decodes it. By rank.
+  std::int64_t owner(std::int64_t slot) { return first_->sequence(slot).owner(); }
   /// The first device, its part of the own sequence, and its configs.
   Device& device() { return first_->device(); }
   const Model::State& state() { return first_->sequence(kOwn); }

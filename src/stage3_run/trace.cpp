@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <map>
 #include <sstream>
+#include <utility>
 
 #include "base/error.hpp"
 #include "base/file.hpp"
@@ -29,6 +31,35 @@ std::string event_text(const TraceEvent& event, std::int64_t rank, double origin
   }
   return fmt::format(R"({{"name":"{}","cat":"{}","ph":"X","ts":{:.3f},"dur":{:.3f},"pid":0,"tid":{},"args":{{{}}}}})", event.name,
                      event.is_collective ? "collective" : "operator", event.start_us - origin_us, event.duration_us, rank, arguments);
+}
+
+/// Collectives of one device in one layer.
+struct LayerSum {
+  std::int64_t calls = 0;
+  std::int64_t bytes_sent = 0;
+  double us = 0.0;
+  double waited_us = 0.0;
+};
+
+/// One line of JSON for each layer of each device.
+std::string layer_sums(std::span<const DeviceTrace> tracks) {
+  std::map<std::pair<std::int64_t, std::int64_t>, LayerSum> sums;  // by rank and layer
+  for (const DeviceTrace& track : tracks) {
+    for (const TraceEvent& event : track.events) {
+      if (!event.is_collective) continue;
+      LayerSum& sum = sums[{track.rank, event.layer_idx}];
+      ++sum.calls;
+      sum.bytes_sent += event.bytes_sent;
+      sum.us += event.duration_us;
+      sum.waited_us += event.waited_us;
+    }
+  }
+  std::string text;
+  for (const auto& [key, sum] : sums) {
+    text += fmt::format(R"({}{{"device":{},"layer":{},"calls":{},"us":{:.3f},"waited_us":{:.3f},"bytes_sent":{}}})",
+                        text.empty() ? "" : ",\n", key.first, key.second, sum.calls, sum.us, sum.waited_us, sum.bytes_sent);
+  }
+  return text;
 }
 
 }  // namespace
@@ -68,7 +99,8 @@ void TraceRecorder::add_collective(const CollectiveRecord& record) {
                            .duration_us = steady_us(record.end) - begin,
                            .is_collective = true,
                            .layer_idx = record.layer_idx,
-                           .bytes_sent = record.bytes_sent});
+                           .bytes_sent = record.bytes_sent,
+                           .waited_us = std::chrono::duration<double, std::micro>(record.waited).count()});
 }
 
 DeviceTrace TraceRecorder::take() { return std::exchange(trace_, {.rank = trace_.rank, .mesh = trace_.mesh}); }
@@ -104,7 +136,8 @@ void write_trace(const Path& file, std::span<const DeviceTrace> tracks) {
                         track.rank, track_name(track));
     for (const TraceEvent& event : track.events) text += ",\n" + event_text(event, track.rank, origin_us);
   }
-  write_file_atomically(file, std::string_view(text + "\n]}\n"));
+  text += "\n],\n\"collectives_per_layer\":[\n" + layer_sums(tracks) + "\n]}\n";
+  write_file_atomically(file, std::string_view(text));
 }
 
 }  // namespace meshseek

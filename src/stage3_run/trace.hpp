@@ -23,7 +23,7 @@ struct TraceEvent {
   bool is_collective = false;
   std::int64_t layer_idx = -1;  ///< of a collective; -1: none
   std::int64_t bytes_sent = 0;  ///< of a collective
-  double waited_us = 0.0;       ///< of a collective: for other devices
+  double waited_us = 0.0;       ///< of a collective: see CollectiveRecord::waited
 };
 
 /// One track.
@@ -60,8 +60,9 @@ class TraceRecorder final : public OperatorRecorder {
 std::string to_lines(const DeviceTrace& trace);
 DeviceTrace from_lines(std::string_view text);
 
-/// The file: {"traceEvents": [..]}; process 0, one thread per device, complete events in microseconds since the first of all.
-/// A collective has its layer, the bytes that the device sent and the microseconds that it waited as arguments. \throws Error when it cannot be written
+/// The file: {"traceEvents": [..], "collectives_per_layer": [..]}; process 0, one thread per device, complete events in microseconds since
+/// the first of all. A collective has its layer, the bytes that the device sent and the microseconds that it waited as arguments; their
+/// sums are in the second list, for each device and layer. \throws Error when it cannot be written
 void write_trace(const Path& file, std::span<const DeviceTrace> tracks);
 
 }  // namespace meshseek

@@ -116,6 +116,15 @@ TEST_F(Bench, BatchesShareWhatTheyRead) {
   }
 }
 
+/// Its users are on both rows, so that their routing comes back in another order than theirs.
+TEST_F(Bench, ABatchOnSeveralRowsIsMeasured) {
+  const Tree report = run({"bench", checkpoint("v2lite-tiny").string(), "--mesh", "2x1", "--threads", "1", "--calibration-size", "8",
+                           "--pp", "0", "--tg", "2", "--depth", "5", "--batch", "5", "--reps", "1", "--json"})
+                          .json();
+  EXPECT_GT(number(row_of(report), "tok_s"), 0.0);
+  EXPECT_GT(number(row_of(report), "experts_touched"), 0.0);
+}
+
 TEST_F(Bench, TheBreakdownAddsUpToThePass) {
   const Tree report = run({"bench", checkpoint("v3-tiny").string(), "--calibration-size", "8", "--pp", "64", "--tg", "8", "--reps", "1",
                            "--breakdown", "--json"})

@@ -1,6 +1,10 @@
 // `run --mesh`: the same text whatever the mesh, in one process and over MPI.
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <array>
+#include <map>
+
 #include "tests/cli/program.hpp"
 
 namespace meshseek::cli_test {
@@ -12,7 +16,8 @@ class Mesh : public ProgramTest {
  protected:
   /// The greedy continuation as ids.
   std::string continuation(const std::string& name, const Arguments& more) {
-    Arguments arguments = {"run", checkpoint(name).string(), "--ids", "1,2,3,4,5,6,7", "-n", "16", "--dtype", "float32", "--ignore-eos", "--threads", "1"};
+    Arguments arguments = {
+        "run", checkpoint(name).string(), "--ids", "1,2,3,4,5,6,7", "-n", "16", "--dtype", "float32", "--ignore-eos", "--threads", "1"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     const Result result = run(arguments);
     EXPECT_EQ(result.exit_code, 0) << result.err;
@@ -23,7 +28,8 @@ class Mesh : public ProgramTest {
 TEST_F(Mesh, EveryShapeGivesTheTextOfOneDevice) {
   for (const std::string name : {"v2lite-tiny", "v3-tiny"}) {
     const std::string alone = continuation(name, {});
-    for (const std::string mesh : {"1x2", "2x1", "2x2", "1x3"}) EXPECT_EQ(continuation(name, {"--mesh", mesh}), alone) << name << " " << mesh;
+    for (const std::string mesh : {"1x2", "2x1", "2x2", "1x3"})
+      EXPECT_EQ(continuation(name, {"--mesh", mesh}), alone) << name << " " << mesh;
   }
 }
 
@@ -31,8 +37,11 @@ TEST_F(Mesh, MoreDevicesThanCoresFinish) { EXPECT_EQ(continuation("v2lite-tiny",
 
 TEST_F(Mesh, BoundDevicesGiveTheSameText) {
   const std::string alone = continuation("v2lite-tiny", {});
-  for (const std::string bind : {"cores", "numa", "none"}) EXPECT_EQ(continuation("v2lite-tiny", {"--mesh", "1x2", "--bind", bind}), alone) << bind;
+  for (const std::string bind : {"cores", "numa", "none"})
+    EXPECT_EQ(continuation("v2lite-tiny", {"--mesh", "1x2", "--bind", bind}), alone) << bind;
 }
+
+double number(const Tree& tree, const char* key) { return tree.find(key)->as_number(key); }
 
 TEST_F(Mesh, ATraceHasATrackForEachDeviceWithItsCollectives) {
   const fs::path file = folder() / "trace.json";
@@ -40,18 +49,49 @@ TEST_F(Mesh, ATraceHasATrackForEachDeviceWithItsCollectives) {
   const Tree document = parse_json(read_file(file), "trace");
   std::map<std::int64_t, int> operators;
   std::map<std::int64_t, int> collectives;
+  double most_waited = 0.0;
   for (const Tree& event : document.find("traceEvents")->as_array("traceEvents")) {
     if (event.find("ph")->as_string("ph") == "M") continue;
     const std::int64_t track = event.find("tid")->as_integer("tid");
     const bool is_collective = event.find("cat")->as_string("cat") == "collective";
     ++(is_collective ? collectives : operators)[track];
     if (!is_collective) continue;
-    EXPECT_GE(event.find("args")->find("bytes_sent")->as_integer("bytes_sent"), 0);
+    const Tree& arguments = *event.find("args");
+    EXPECT_GE(number(arguments, "bytes_sent"), 0.0);
+    EXPECT_LE(number(arguments, "waited_us"), number(event, "dur") + 0.002) << "it waits within the collective";
+    most_waited = std::max(most_waited, number(arguments, "waited_us"));
   }
+  EXPECT_GT(most_waited, 0.0);
   ASSERT_EQ(operators.size(), 2U);
   ASSERT_EQ(collectives.size(), 2U);
   EXPECT_EQ(operators[0], operators[1]);
   EXPECT_EQ(collectives[0], collectives[1]);
+}
+
+TEST_F(Mesh, ATraceHasTheSumsOfTheCollectivesOfEachLayer) {
+  const fs::path file = folder() / "trace.json";
+  continuation("v2lite-tiny", {"--mesh", "1x2", "--trace-file", file.string()});
+  const Tree document = parse_json(read_file(file), "trace");
+  std::map<std::pair<double, double>, std::array<double, 4>> sums;  // by device and layer: calls, us, waited_us, bytes_sent
+  for (const Tree& event : document.find("traceEvents")->as_array("traceEvents")) {
+    if (event.find("ph")->as_string("ph") == "M" || event.find("cat")->as_string("cat") != "collective") continue;
+    const Tree& arguments = *event.find("args");
+    std::array<double, 4>& sum = sums[{number(event, "tid"), number(arguments, "layer")}];
+    sum[0] += 1.0;
+    sum[1] += number(event, "dur");
+    sum[2] += number(arguments, "waited_us");
+    sum[3] += number(arguments, "bytes_sent");
+  }
+  const Tree::Array& layers = document.find("collectives_per_layer")->as_array("collectives_per_layer");
+  ASSERT_EQ(layers.size(), sums.size());
+  EXPECT_GE(layers.size(), 2U * 3) << "two devices, three layers";
+  for (const Tree& layer : layers) {
+    const std::array<double, 4>& sum = sums[{number(layer, "device"), number(layer, "layer")}];
+    EXPECT_EQ(number(layer, "calls"), sum[0]);
+    EXPECT_NEAR(number(layer, "us"), sum[1], 0.001 * sum[0]);
+    EXPECT_NEAR(number(layer, "waited_us"), sum[2], 0.001 * sum[0]);
+    EXPECT_EQ(number(layer, "bytes_sent"), sum[3]);
+  }
 }
 
 TEST_F(Mesh, ADeviceThatCannotLoadEndsTheRunWithItsName) {
@@ -59,9 +99,21 @@ TEST_F(Mesh, ADeviceThatCannotLoadEndsTheRunWithItsName) {
   expect_failure(run({"run", store.string(), "--ids", "1", "-n", "1"}), "[device 1 (0, 1) of mesh 1x2]");
 }
 
+/// Results of 8,000 tokens are more than fits into the L1 of any device.
+TEST_F(Mesh, AnErrorInTheMiddleOfAPassNamesDeviceOperatorAndLayer) {
+  std::string ids = "1";
+  for (int idx = 0; idx < 8000; ++idx) ids += ",2";
+  const Result result = run({"run", checkpoint("moonlight-tiny").string(), "--mesh", "1x2", "--threads", "1", "-n", "1", "--dtype",
+                             "float32", "--ids", ids, "--set", "model.layers.1.**.memory_config.buffer_type=L1"});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.err, ::testing::ContainsRegex("\nmeshseek: \\[device [01] \\(0, [01]\\) of mesh 1x2 in linear, layer 1\\] [^\n]*\n$"));
+  EXPECT_THAT(result.err, HasSubstr("bytes of L1"));
+}
+
 TEST_F(Mesh, WhatShowsOneDeviceIsRefused) {
   const std::string model = checkpoint("v2lite-tiny").string();
-  expect_failure(run({"logits", model, "--mesh", "1x2", "--ids", "1", "--cache", "-o", (folder() / "x").string()}), "expected a mesh of 1x1");
+  expect_failure(run({"logits", model, "--mesh", "1x2", "--ids", "1", "--cache", "-o", (folder() / "x").string()}),
+                 "expected a mesh of 1x1");
   expect_failure(run({"run", model, "--mesh", "1x2", "--ids", "1", "--capture", (folder() / "x").string()}), "[--capture]");
 }
 

@@ -112,6 +112,10 @@ void run_layers(Device& device, const Arguments& arguments) {
     if (is_ready && step % 5 == 0 && arguments.mode == "error" && device.communicator().rank() == arguments.rank) {
       throw Error("[linear] the shapes do not fit");
     }
+    if (is_ready && arguments.mode == "loop" && device.communicator().rank() == arguments.rank) {
+      device.enter_operator("linear");
+      while (true) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
     if (!is_ready && std::chrono::steady_clock::now() > ready) {
       is_ready = true;
       std::ofstream(fmt::format("{}/{}.pid", arguments.folder, device.communicator().rank())) << getpid() << "\n";
@@ -126,7 +130,7 @@ void run(const Arguments& arguments) {
   try {
     Device device(arguments.mode == "threads" ? 0 : 1, 0, mesh.communicator());
     if (arguments.mode == "collectives") run_collectives(device);
-    if (arguments.mode == "layers" || arguments.mode == "error") run_layers(device, arguments);
+    if (arguments.mode == "layers" || arguments.mode == "error" || arguments.mode == "loop") run_layers(device, arguments);
     if (arguments.mode == "mismatch") agree(communicator, {{"store", communicator.rank() == arguments.rank ? "b" : "a"}});
     if (arguments.mode == "disorder" && communicator.rank() == arguments.rank) barrier(device);
     if (arguments.mode == "disorder") all_reduce(Tensor::zeros({4}, DataType::float32, &device), {});

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 #include "base/cpu_binding.hpp"
 #include "base/host_name.hpp"
 #include "tests/mesh/mpi_fixture.hpp"
@@ -34,6 +36,19 @@ TEST_F(MpiTest, AKilledRankZeroEndsTheJobWithOneMessage) { expect_end_after(SIGK
 TEST_F(MpiTest, AStoppedRankEndsTheJobWithOneMessage) { expect_end_after(SIGSTOP, 1, "it hangs"); }
 
 TEST_F(MpiTest, AStoppedRankZeroEndsTheJobWithOneMessage) { expect_end_after(SIGSTOP, 0, "it hangs"); }
+
+TEST_F(MpiTest, ARankWhoseOperatorNeverEndsEndsTheJobWithOneMessage) {
+  for (const int rank : {0, 1}) {
+    ::setenv("MESHSEEK_HANG_LIMIT_S", "3", 1);
+    const auto job = start(2, "loop", "1x2", rank);
+    ::unsetenv("MESHSEEK_HANG_LIMIT_S");
+    EXPECT_GT(job->wait(kEnd), 0) << job->err();
+    EXPECT_THAT(job->messages(),
+                ElementsAre(AllOf(HasSubstr("rank " + std::to_string(rank) + " on host " + host_name()),
+                                  HasSubstr("is lost in linear, layer "), HasSubstr("it hangs (in the same operator for 3 s"),
+                                  HasSubstr("rank " + std::to_string(1 - rank) + " waits for it in all_reduce"))));
+  }
+}
 
 TEST_F(MpiTest, AnErrorOfOneRankEndsTheJobWithItsMessage) {
   for (const int rank : {0, 2}) {

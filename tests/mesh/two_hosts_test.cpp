@@ -7,6 +7,7 @@ namespace meshseek {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class TwoHosts : public MpiTest {
  protected:
@@ -30,7 +31,7 @@ class TwoHosts : public MpiTest {
   std::vector<std::string> flags() const override {
     constexpr const char* kNetwork = "10.77.0.0/24";
     return {"-H",
-            fmt::format("{}:2,{}:2", kOneAddress, kOtherAddress),
+            fmt::format("{0}:{2},{1}:{2}", kOneAddress, kOtherAddress, ranks_of_a_host_),
             "--mca",
             "plm_rsh_agent",
             agent().string(),
@@ -41,7 +42,9 @@ class TwoHosts : public MpiTest {
             "btl_tcp_if_include",
             kNetwork};
   }
-  std::string host_of(int rank) const override { return rank < 2 ? one_ : other_; }
+  std::string host_of(int rank) const override { return rank < ranks_of_a_host_ ? one_ : other_; }
+
+  int ranks_of_a_host_ = 2;
 
  private:
   static constexpr const char* kOneAddress = "10.77.0.1";
@@ -60,6 +63,19 @@ TEST_F(TwoHosts, CollectivesAcrossHostsGiveThePlainSums) {
   const auto job = start(4, "collectives", "2x2");
   EXPECT_EQ(job->wait(kRun), 0) << job->err();
   EXPECT_THAT(job->out(), HasSubstr("ok"));
+}
+
+/// Both "hosts" have all cores of this machine: configs are made for as many as a device has, not for its share of a mesh on one host.
+TEST_F(TwoHosts, ADeviceThatIsAloneOnItsHostHasAllOfItsCores) {
+  ranks_of_a_host_ = 1;
+  ::setenv("MESHSEEK_CACHE", (folder_.path() / "cache").c_str(), 1);
+  const std::vector<std::string> command = {
+      MESHSEEK_PROGRAM, "run", MESHSEEK_SOURCE_DIR "/tests/data/checkpoints/v2lite-tiny", "--mesh", "1x2", "--ids", "1,2,3", "-n", "2",
+      "--strict"};
+  MpiJob job(folder_.path(), 2, command, launcher(), flags());
+  EXPECT_EQ(job.wait(kRun), 0) << job.err();
+  EXPECT_THAT(job.err(), Not(HasSubstr("was made for")));
+  ::unsetenv("MESHSEEK_CACHE");
 }
 
 TEST_F(TwoHosts, AKilledRankOfTheOtherHostEndsTheJobWithOneMessage) { expect_end_after(SIGKILL, 2, "it died"); }

@@ -3,11 +3,11 @@
 namespace meshseek::testing {
 
 Engine::Engine(const Path& checkpoint, const EngineOptions& options) : store_(folder_.path() / "store") {
-  convert_checkpoint(checkpoint, store_, {.dtype = options.dtype, .dtype_policy = options.dtype_policy});
+  convert_checkpoint(checkpoint, store_, {.mesh = options.mesh, .dtype = options.dtype, .dtype_policy = options.dtype_policy});
   const HfConfig hf = read_hf_config(checkpoint);
   const Tree weight_config = read_store_info(store_).weight_config;
   // The instruction set decides what is multiplied how; the rest of the device stays the same on all machines.
-  const MeshDevice mesh = {.device = {.isa = probe_device().isa}};
+  const MeshDevice mesh = {.shape = options.mesh, .device = {.isa = probe_device().isa}};
   const auto configure = [&](Mode mode, std::vector<std::string> sets) {
     return make_model_config(
         hf, {.mode = mode, .mesh = mesh, .weight_dtype = options.dtype, .weight_config = weight_config, .sets = std::move(sets)});

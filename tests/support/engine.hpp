@@ -12,6 +12,7 @@
 namespace meshseek::testing {
 
 struct EngineOptions {
+  MeshShape mesh = {};
   DataType dtype = DataType::float32;
   Tree dtype_policy = {};
   std::vector<std::string> sets = {};          ///< applied to both configs

@@ -34,6 +34,7 @@ class CollectiveCall {
     const auto begin = std::chrono::steady_clock::now();
     Communicator& communicator = device_.communicator();
     const std::int64_t bytes_before = communicator.total_bytes_sent();
+    const auto waited_before = communicator.waited();
     {
       Exchange exchange(device_, cluster_axis_, tag_);
       try {
@@ -48,7 +49,8 @@ class CollectiveCall {
                           .layer_idx = communicator.progress().layer_idx(),
                           .bytes_sent = communicator.total_bytes_sent() - bytes_before,
                           .begin = begin,
-                          .end = std::chrono::steady_clock::now()});
+                          .end = std::chrono::steady_clock::now(),
+                          .waited = communicator.waited() - waited_before});
   }
 
  private:
