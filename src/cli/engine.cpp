@@ -64,6 +64,7 @@ Tree model_config(const ModelSource& source, const ConfigFlags& flags, Mode mode
   ConfigureOptions options;
   options.mode = mode;
   options.mesh = {.shape = source.mesh(), .device = probe_device()};
+  options.plan = source.plan();
   if (flags.num_threads > 0) options.mesh.device.num_cores = static_cast<std::int64_t>(flags.num_threads);
   options.weight_dtype = source.dtype();
   options.weight_config = weight_config;

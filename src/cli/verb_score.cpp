@@ -66,7 +66,8 @@ void run_score(const ScoreFlags& flags) {
   const LoadedModel model = load_model(source, flags.config, flags.devices, flags.options.ctx);
   LoadedModel reference;
   if (!flags.reference.empty()) {
-    const ModelSource reference_source({.model = flags.reference, .mesh = flags.source.mesh}, flags.devices.num_threads);
+    const ModelSource reference_source({.model = flags.reference, .mesh = flags.source.mesh, .plan = flags.source.plan},
+                                       flags.devices.num_threads);
     reference = load_model(reference_source, {}, flags.devices, flags.options.ctx);
   }
   ScoreOptions options = flags.options;

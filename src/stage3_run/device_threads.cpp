@@ -62,7 +62,7 @@ void DeviceThreads::finish(std::exception_ptr own) {
       done = wait_while(worker->done, done, num_spins);
     if (worker->error) errors.push_back({.rank = worker->rank, .error = std::exchange(worker->error, nullptr)});
   }
-  throw_cause(errors, plan_.info.mesh);
+  throw_cause(errors, plan_.mesh);
 }
 
 std::vector<DeviceTrace> DeviceThreads::collect_traces() {

@@ -82,7 +82,7 @@ class Runner {
   std::vector<DeviceTrace> collect_trace();
 
   const HfConfig& hf_config() const { return plan_.hf; }
-  const MeshShape& mesh() const { return plan_.info.mesh; }
+  const MeshShape& mesh() const { return plan_.mesh; }
   std::int64_t num_tokens(std::int64_t slot = kOwn) { return first_->sequence(slot).num_tokens(); }
   /// The first device, its part of the own sequence, and its configs.
   Device& device() { return first_->device(); }
