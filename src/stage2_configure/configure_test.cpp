@@ -189,7 +189,9 @@ TEST(Configure, APipelineHasTheModulesOfOneRowAndSharesOutTheLayers) {
     Model::Config of_row = Model::decode_model_config(hf, {.shape = {1, mesh.cols}, .device = {}});
     of_row.pipeline = config.pipeline;
     EXPECT_EQ(to_tree(config), to_tree(of_row));
-    EXPECT_EQ(Model::prefill_model_config(hf, devices, ParallelPlan::pipeline).pipeline->layer_map, config.pipeline->layer_map);
+    const Model::Config prefill = Model::prefill_model_config(hf, devices, ParallelPlan::pipeline);
+    EXPECT_EQ(prefill.pipeline->layer_map, config.pipeline->layer_map);
+    EXPECT_TRUE(prefill.pipeline->chunk_tokens && !config.pipeline->chunk_tokens);
     return config.pipeline->layer_map;
   };
   using Rows = std::vector<std::int64_t>;

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/error.hpp"
-#include "config/model_config_file.hpp"
+#include "mesh/shards.hpp"
 #include "stage3_run/create_run_config.hpp"
 #include "tests/sharding/answers.hpp"
 
@@ -47,6 +47,29 @@ TEST_P(PipelineAnswers, APromptInPiecesAndTheLastLogitsAloneAreThoseOfTheWholePr
 
 TEST_P(PipelineAnswers, HiddenStatesAndRoutingAreThoseOfOneDevice) {
   testing::expect_same_trace(GetParam(), std::array{MeshShape{3, 1}, MeshShape{2, 2}, MeshShape{5, 1}}, ParallelPlan::pipeline);
+}
+
+TEST_P(PipelineAnswers, APromptInChunksThatRowsWorkAtOnceOnIsTheWholePrompt) {
+  const std::vector<std::int64_t> prompt = prompt_of(GetParam(), "64");
+  Engine single(checkpoint_folder(GetParam()), {.num_threads = 1});
+  const std::vector<float> expected = to_float_vector(single.runner().prefill(prompt, Model::Logits::last).logits);
+  const std::vector<float> expected_next = to_float_vector(single.runner().decode(3).logits);
+  for (const MeshShape& mesh : {MeshShape{2, 2}, MeshShape{5, 1}}) {
+    SCOPED_TRACE(to_string(mesh));
+    MeshEngine engine(checkpoint_folder(GetParam()), mesh, {.sets = {"model.pipeline.chunk_tokens=10"}, .plan = ParallelPlan::pipeline});
+    engine.create_sequences(1);
+    engine.prefill(std::span(prompt).first(21), 0, Model::Logits::none);
+    const Communicator& first = engine.members()[0]->device->communicator();
+    const std::int64_t bytes = first.bytes_sent()[static_cast<std::size_t>(mesh.cols)];
+    const Model::Output output = engine.prefill(std::span(prompt).subspan(21), 0, Model::Logits::last);
+    EXPECT_LE(difference(to_float_vector(output.logits), expected).max, kLogitsMax);
+    const std::int64_t header = 88;
+    const std::int64_t piece = column_piece(engine.hf_config().hidden_size, mesh) * 4;
+    EXPECT_EQ(first.bytes_sent()[static_cast<std::size_t>(mesh.cols)] - bytes, 5 * header + 43 * piece);  // 10 + 10 + 10 + 10 + 3 tokens
+    const std::int64_t id = 3;
+    const std::int64_t own = 0;
+    EXPECT_LE(difference(to_float_vector(engine.decode(std::span(&id, 1), std::span(&own, 1)).logits), expected_next).max, kLogitsMax);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, PipelineAnswers, ::testing::Values("v2lite-tiny", "v3-tiny", "kimi-tiny", "odd-tiny", "tied-tiny"),
@@ -143,6 +166,7 @@ TEST(PipelineConfig, WhatCannotBeIsRefusedWithOneLine) {
   refuse("model.pipeline.layer_map=[0, 1, 2]", map + "[0, 1, 2]; expected");
   refuse("model.pipeline.layer_map=[1, 0, 1]", map + "[1, 0, 1]; expected");
   refuse("model.pipeline.layer_map=[-1, 0, 1]", map + "[-1, 0, 1]; expected");
+  refuse("model.pipeline.chunk_tokens=0", "[model.pipeline.chunk_tokens] 0; expected at least 1");
   refuse("model.pipeline.send.to=1", "[model.pipeline] \"to\" or \"from\" is set");
   refuse("model.pipeline.send.dtype=int32", "[model.pipeline.send.dtype]");
 }

@@ -111,6 +111,7 @@ class Model {
     Pipeline::Stage stage = {};                           ///< what this device runs of the model
   };
   Share share_of(const Tensor& ids, const Config& cfg, std::span<State* const> states) const;
+  static std::vector<Share> chunks_of(const Share& share, const Config& cfg, bool is_prompt);
   /// What all rows of the mesh have, on the first row.
   Tensor collected(Tensor x, const Config& cfg, const Share& share, bool only_last) const;
   Tensor run_layers(Tensor h, const Config& cfg, const Share& share, Logits logits, Trace* trace) const;

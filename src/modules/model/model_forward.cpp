@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <numeric>
 #include <utility>
 
@@ -124,6 +125,21 @@ Model::Share Model::share_of(const Tensor& ids, const Config& cfg, std::span<Sta
   return share;
 }
 
+/// What passes through a pipeline at once: pieces of a prompt of which the last token's logits are wanted, or none; all the rest is one piece.
+std::vector<Model::Share> Model::chunks_of(const Share& share, const Config& cfg, bool is_prompt) {
+  const auto num_tokens = static_cast<std::int64_t>(share.positions.size());
+  if (!is_prompt || !cfg.pipeline || !cfg.pipeline->chunk_tokens || share.states.size() != 1) return {share};
+  std::vector<Share> chunks;
+  for (std::int64_t begin = 0; begin < num_tokens; begin += *cfg.pipeline->chunk_tokens) {
+    const std::int64_t end = std::min(begin + *cfg.pipeline->chunk_tokens, num_tokens);
+    Share& chunk = chunks.emplace_back(share);
+    chunk.positions.assign(share.positions.begin() + begin, share.positions.begin() + end);
+    chunk.ids = share.ids.slice_rows(begin, end);
+    chunk.has_last = end == num_tokens;
+  }
+  return chunks;
+}
+
 Tensor Model::collected(Tensor x, const Config& cfg, const Share& share, bool only_last) const {
   if (!cfg.row_split) return x;
   return row_split_.collect(x, only_last ? std::vector<std::vector<std::int64_t>>() : share.of_rows, cfg.row_split->collect);
@@ -207,11 +223,13 @@ Tensor Model::run_layers(Tensor h, const Config& cfg, const Share& share, Logits
 Model::Output Model::forward(const Tensor& ids, const Config& cfg, std::span<State* const> states, Logits logits, Trace* trace) const {
   const Share share = share_of(ids, cfg, states);
   Device& device = *ids.device();
-  Tensor h =
-      share.stage.is_first ? embedding_.forward(share.ids, cfg.embedding) : pipeline_.receive(device, *cfg.pipeline);  // [T, hidden_size]
-  if (trace != nullptr && share.stage.is_first) trace->hidden.push_back(collected(whole(h, cfg), cfg, share, false));
-  h = run_layers(std::move(h), cfg, share, logits, trace);
-  if (!share.stage.is_last) pipeline_.pass_on(h, *cfg.pipeline);
+  Tensor h;
+  for (const Share& chunk : chunks_of(share, cfg, logits != Logits::all && trace == nullptr)) {
+    h = chunk.stage.is_first ? embedding_.forward(chunk.ids, cfg.embedding) : pipeline_.receive(device, *cfg.pipeline);  // [T, hidden_size]
+    if (trace != nullptr && chunk.stage.is_first) trace->hidden.push_back(collected(whole(h, cfg), cfg, chunk, false));
+    h = run_layers(std::move(h), cfg, chunk, logits, trace);
+    if (!chunk.stage.is_last) pipeline_.pass_on(h, *cfg.pipeline);
+  }
   if (trace != nullptr && cfg.pipeline && share.stage.is_first) add_from_rows(*trace, device, cfg, share);
   // Where other devices have the caches, the number of tokens is kept all the same.
   for (std::size_t idx = 0; (cfg.row_split || cfg.pipeline) && idx < states.size(); ++idx) {

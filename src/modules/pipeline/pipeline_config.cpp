@@ -1,10 +1,19 @@
 #include "modules/pipeline/pipeline.hpp"
 
 namespace meshseek {
+namespace {
+
+/// Enough rows for matrix products to be worth decoding the weights, few enough for the last row to begin soon.
+constexpr std::int64_t kChunkTokens = 128;
+
+}  // namespace
 
 Pipeline::Config Pipeline::prefill_model_config(const HfConfig& hf, const MeshDevice& mesh) {
-  Config config = {
-      .send = {.cluster_axis = 0}, .recv = {.cluster_axis = 0}, .send_result = {.cluster_axis = 0}, .recv_result = {.cluster_axis = 0}};
+  Config config = {.chunk_tokens = kChunkTokens,
+                   .send = {.cluster_axis = 0},
+                   .recv = {.cluster_axis = 0},
+                   .send_result = {.cluster_axis = 0},
+                   .recv_result = {.cluster_axis = 0}};
   // The first rows have one layer more where the rows do not divide them: the last one has the head.
   const std::int64_t few = hf.num_hidden_layers / mesh.shape.rows;
   const std::int64_t num_longer = hf.num_hidden_layers % mesh.shape.rows;
@@ -13,6 +22,10 @@ Pipeline::Config Pipeline::prefill_model_config(const HfConfig& hf, const MeshDe
   return config;
 }
 
-Pipeline::Config Pipeline::decode_model_config(const HfConfig& hf, const MeshDevice& mesh) { return prefill_model_config(hf, mesh); }
+Pipeline::Config Pipeline::decode_model_config(const HfConfig& hf, const MeshDevice& mesh) {
+  Config config = prefill_model_config(hf, mesh);
+  config.chunk_tokens.reset();
+  return config;
+}
 
 }  // namespace meshseek
