@@ -218,7 +218,7 @@ Way way_of(const MeshPlanInput& input) {
   const MeshDevice mesh = {.shape = input.mesh, .device = {}};
   const Pipeline pipeline(input.hf, mesh);
   const Pipeline::Config config = Pipeline::prefill_model_config(input.hf, mesh);
-  Way way = {.prompt_chunks = static_cast<double>(divide_up(input.prompt, config.chunk_tokens.value_or(input.prompt)))};
+  Way way = {.prompt_chunks = static_cast<double>(divide_up(input.prompt, config.chunk_tokens))};
   for (std::int64_t row = 0; row < input.mesh.rows; ++row) way.stages.push_back(pipeline.stage(config, row));
   return way;
 }

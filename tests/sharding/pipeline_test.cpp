@@ -166,7 +166,7 @@ TEST(PipelineConfig, WhatCannotBeIsRefusedWithOneLine) {
   refuse("model.pipeline.layer_map=[0, 1, 2]", map + "[0, 1, 2]; expected");
   refuse("model.pipeline.layer_map=[1, 0, 1]", map + "[1, 0, 1]; expected");
   refuse("model.pipeline.layer_map=[-1, 0, 1]", map + "[-1, 0, 1]; expected");
-  refuse("model.pipeline.chunk_tokens=0", "[model.pipeline.chunk_tokens] 0; expected at least 1");
+  refuse("model.pipeline.chunk_tokens=-1", "[model.pipeline.chunk_tokens] -1; expected at least 1");
   refuse("model.pipeline.send.to=1", "[model.pipeline] \"to\" or \"from\" is set");
   refuse("model.pipeline.send.dtype=int32", "[model.pipeline.send.dtype]");
 }

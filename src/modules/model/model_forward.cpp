@@ -128,10 +128,10 @@ Model::Share Model::share_of(const Tensor& ids, const Config& cfg, std::span<Sta
 /// What passes through a pipeline at once: pieces of a prompt of which the last token's logits are wanted, or none; all the rest is one piece.
 std::vector<Model::Share> Model::chunks_of(const Share& share, const Config& cfg, bool is_prompt) {
   const auto num_tokens = static_cast<std::int64_t>(share.positions.size());
-  if (!is_prompt || !cfg.pipeline || !cfg.pipeline->chunk_tokens || share.states.size() != 1) return {share};
+  if (!is_prompt || !cfg.pipeline || cfg.pipeline->chunk_tokens == 0 || share.states.size() != 1) return {share};
   std::vector<Share> chunks;
-  for (std::int64_t begin = 0; begin < num_tokens; begin += *cfg.pipeline->chunk_tokens) {
-    const std::int64_t end = std::min(begin + *cfg.pipeline->chunk_tokens, num_tokens);
+  for (std::int64_t begin = 0; begin < num_tokens; begin += cfg.pipeline->chunk_tokens) {
+    const std::int64_t end = std::min(begin + cfg.pipeline->chunk_tokens, num_tokens);
     Share& chunk = chunks.emplace_back(share);
     chunk.positions.assign(share.positions.begin() + begin, share.positions.begin() + end);
     chunk.ids = share.ids.slice_rows(begin, end);

@@ -1,7 +1,6 @@
 /// Layers over the rows of a mesh.
 #pragma once
 #include <cstdint>
-#include <optional>
 #include <vector>
 
 #include "hf/hf_config.hpp"
@@ -17,8 +16,8 @@ namespace meshseek {
 class Pipeline {
  public:
   struct Config {
-    std::vector<std::int64_t> layer_map = {};       ///< [num_hidden_layers]: row of the mesh that has the layer; never falls
-    std::optional<std::int64_t> chunk_tokens = {};  ///< of a prompt; unset: all
+    std::vector<std::int64_t> layer_map = {};  ///< [num_hidden_layers]: row of the mesh that has the layer; never falls
+    std::int64_t chunk_tokens = 0;             ///< of a prompt; 0: all
     SendConfig send = {};
     RecvConfig recv = {};
     SendConfig send_result = {};
@@ -27,7 +26,7 @@ class Pipeline {
     static constexpr auto fields() {
       return std::tuple{field("layer_map", &Config::layer_map, "for each layer the row of the mesh that has it, from the first row on"),
                         field("chunk_tokens", &Config::chunk_tokens,
-                              "tokens of a prompt that a row passes on at once, so that the next row works on them meanwhile; unset: all"),
+                              "tokens of a prompt that a row passes on at once, so that the next row works on them meanwhile; 0: all"),
                         field("send", &Config::send, "residual stream to the next row"),
                         field("recv", &Config::recv, "residual stream of the row before"),
                         field("send_result", &Config::send_result, "logits, and what is traced, to the first row"),
@@ -46,7 +45,7 @@ class Pipeline {
   static Config decode_model_config(const HfConfig& hf, const MeshDevice& mesh);
   Pipeline(const HfConfig& hf, const MeshDevice& mesh) : num_layers_(hf.num_hidden_layers), num_rows_(mesh.shape.rows) {}
 
-  /// \throws ConfigError for a layer_map of another model or mesh, or one that goes back; for a peer in a config: the place in the pipeline says it; for empty chunks
+  /// \throws ConfigError for a layer_map of another model or mesh, or one that goes back; for a peer in a config: the place in the pipeline says it; for negative chunks
   Stage stage(const Config& cfg, std::int64_t row) const;
 
   /// \return h [T, piece of hidden_size] of the row before

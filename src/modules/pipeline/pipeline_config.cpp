@@ -24,7 +24,7 @@ Pipeline::Config Pipeline::prefill_model_config(const HfConfig& hf, const MeshDe
 
 Pipeline::Config Pipeline::decode_model_config(const HfConfig& hf, const MeshDevice& mesh) {
   Config config = prefill_model_config(hf, mesh);
-  config.chunk_tokens.reset();
+  config.chunk_tokens = 0;
   return config;
 }
 

@@ -20,8 +20,8 @@ void check_peers(const Pipeline::Config& cfg) {
 
 Pipeline::Stage Pipeline::stage(const Config& cfg, std::int64_t row) const {
   check_peers(cfg);
-  if (cfg.chunk_tokens && *cfg.chunk_tokens < 1)
-    throw ConfigError(fmt::format("[model.pipeline.chunk_tokens] {}; expected at least 1, or null: all tokens at once", *cfg.chunk_tokens));
+  if (cfg.chunk_tokens < 0)
+    throw ConfigError(fmt::format("[model.pipeline.chunk_tokens] {}; expected at least 1, or 0: all tokens at once", cfg.chunk_tokens));
   const std::vector<std::int64_t>& map = cfg.layer_map;
   const bool fits = static_cast<std::int64_t>(map.size()) == num_layers_ && std::ranges::is_sorted(map) &&
                     (map.empty() || (map.front() >= 0 && map.back() < num_rows_));
