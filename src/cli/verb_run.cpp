@@ -104,7 +104,7 @@ void run_run(const RunFlags& flags) {
   const SamplingParams sampling = read_sampling(flags);
   check_stops(flags.stop);
   const ModelSource source(flags.source, flags.devices.num_threads);
-  check_capture(flags.capture, source);
+  if (!flags.capture.empty()) check_one_device("--capture", source.mesh());
   const MeshSession session(source.mesh(), flags.devices);
   if (session.is_follower()) return session.follow(source, flags.config, flags.devices);
   const ModelText text = read_model_text(source.folder(), source.hf_config());

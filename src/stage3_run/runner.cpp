@@ -39,8 +39,8 @@ MeshOfConfig check_frame(const Tree& document, const MeshShape& stored, const st
   const std::string& given = document.find("mesh")->as_string(where + " mesh");
   mesh.shape = parse_mesh_shape(given);
   if (mesh.pipeline && weight_mesh(mesh.shape, ParallelPlan::pipeline) != stored) {
-    throw ConfigError(fmt::format("[{}] is for mesh {} as a pipeline but the store is for mesh {}; expected a store for one row, 1x{}", where,
-                                  given, to_string(stored), mesh.shape.cols));
+    throw ConfigError(fmt::format("[{}] is for mesh {} as a pipeline but the store is for mesh {}; expected a store for one row, 1x{}",
+                                  where, given, to_string(stored), mesh.shape.cols));
   }
   if (!mesh.pipeline && mesh.shape != stored) {
     throw ConfigError(fmt::format("[{}] is for mesh {} but the store is for mesh {}; configure or convert for the same mesh", where, given,
@@ -56,8 +56,9 @@ void check_same_mesh(const MeshOfConfig& prefill, const MeshOfConfig& decode) {
     return fmt::format("{} as a pipeline with layers on rows [{}]", to_string(mesh.shape), fmt::join(mesh.pipeline->layer_map, ", "));
   };
   if (text(prefill) == text(decode)) return;
-  throw ConfigError(fmt::format("[decode config] is for mesh {} but the prefill config for mesh {}; expected the same mesh, plan and layer_map",
-                                text(decode), text(prefill)));
+  throw ConfigError(
+      fmt::format("[decode config] is for mesh {} but the prefill config for mesh {}; expected the same mesh, plan and layer_map",
+                  text(decode), text(prefill)));
 }
 
 /// What to say about a config for another number of cores: its cores are then shared out over this device's threads. Empty: it fits.

@@ -90,19 +90,23 @@ TEST_F(Mesh, ConfigsOfAPipelineSayAllThatARunNeedsToKnow) {
   Arguments arguments = {"run", store.string(), "--ids", "1,2,3,4,5,6,7", "-n", "16", "--ignore-eos", "--threads", "1"};
   for (const std::string mode : {"prefill", "decode"}) {
     const std::string file = (folder() / (mode + ".json")).string();
-    const Result written = run({"configure", store.string(), "--mode", mode, "--mesh", "3x1", "--plan", "pipeline", "--threads", "1", "-o", file});
+    const Result written =
+        run({"configure", store.string(), "--mode", mode, "--mesh", "3x1", "--plan", "pipeline", "--threads", "1", "-o", file});
     ASSERT_EQ(written.exit_code, 0) << written.err;
     arguments.insert(arguments.end(), {"--" + mode + "-config", file});
   }
   const Result result = run(arguments);
   EXPECT_EQ(result.out, continuation("v2lite-tiny", {})) << result.err;
+  arguments.insert(arguments.end(), {"--capture", (folder() / "x").string()});
+  expect_failure(run(arguments), "[--capture] shows one device; expected a mesh of 1x1, not 3x1");
 }
 
 TEST_F(Mesh, LogitsOfAPipelineCarryWhatEveryRowDid) {
   const std::string model = checkpoint("v3-tiny").string();
   const auto arrays = [&](const std::string& name, const Arguments& more) {
     const fs::path file = folder() / name;
-    Arguments arguments = {"logits", model, "--ids", "1,2,3,4,5", "--dtype", "float32", "--hidden", "--router", "--threads", "1", "-o", file.string()};
+    Arguments arguments = {"logits",   model,      "--ids",     "1,2,3,4,5", "--dtype", "float32",
+                           "--hidden", "--router", "--threads", "1",         "-o",      file.string()};
     arguments.insert(arguments.end(), more.begin(), more.end());
     const Result result = run(arguments);
     EXPECT_EQ(result.exit_code, 0) << result.err;
@@ -128,6 +132,8 @@ TEST_F(Mesh, WhatShowsOneDeviceIsRefused) {
   const std::string model = checkpoint("v2lite-tiny").string();
   expect_failure(run({"logits", model, "--mesh", "1x2", "--ids", "1", "--cache", "-o", (folder() / "x").string()}), "expected a mesh of 1x1");
   expect_failure(run({"run", model, "--mesh", "1x2", "--ids", "1", "--capture", (folder() / "x").string()}), "[--capture]");
+  expect_usage_error(run({"tune", model, "--mode", "decode", "--mesh", "2x1", "--plan", "pipeline", "-o", (folder() / "x").string()}),
+                     "[tune] the first row of a pipeline has not all kinds of layers");
 }
 
 }  // namespace

@@ -107,7 +107,7 @@ TEST_F(Plan, ChunksOfAPromptKeepTheRowsOfAPipelineBusy) {
   MeshPlanInput one = v3({}, 1);
   MeshPlanInput input = v3({.rows = 4, .cols = 1}, 1);
   input.plan = ParallelPlan::pipeline;
-  one.prompt = input.prompt = 2048;  // 16 chunks
+  one.prompt = input.prompt = 4096;  // 8 chunks
   EXPECT_GT(plan_mesh(input).prefill.tok_s, 2.0 * plan_mesh(one).prefill.tok_s);
   one.prompt = input.prompt = 128;  // one chunk
   EXPECT_LT(plan_mesh(input).prefill.tok_s, plan_mesh(one).prefill.tok_s);

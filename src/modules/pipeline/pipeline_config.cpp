@@ -3,8 +3,8 @@
 namespace meshseek {
 namespace {
 
-/// Enough rows for matrix products to be worth decoding the weights, few enough for the last row to begin soon.
-constexpr std::int64_t kChunkTokens = 128;
+/// Each chunk decodes the weights again and expands the keys and values of all tokens before it: smaller ones cost more than busy rows give back.
+constexpr std::int64_t kChunkTokens = 512;
 
 }  // namespace
 
