@@ -123,9 +123,17 @@ TEST_F(Mesh, LogitsOfAPipelineCarryWhatEveryRowDid) {
 }
 
 TEST_F(Mesh, ExplainShowsWhichLayersARowHas) {
-  const Result result = run({"explain", checkpoint("v3-tiny").string(), "model.pipeline.send", "--mesh", "2x1", "--plan", "pipeline"});
-  EXPECT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_THAT(result.out, HasSubstr("cluster_axis"));
+  const auto explained = [&](const std::string& path, const Arguments& more) {
+    Arguments arguments = {"explain", checkpoint("v3-tiny").string(), path, "--mesh", "2x1", "--plan", "pipeline"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Result result = run(arguments);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return result.out;
+  };
+  EXPECT_THAT(explained("model.pipeline.send", {}), HasSubstr("cluster_axis"));
+  EXPECT_THAT(explained("model.pipeline.layer_map", {}), HasSubstr("layer_map  [0,0,1]  default"));
+  const std::string set = "model.pipeline.layer_map=[0,1,1]";
+  EXPECT_THAT(explained("model.pipeline.layer_map", {"--set", set}), HasSubstr("layer_map  [0,1,1]  --set " + set));
 }
 
 TEST_F(Mesh, WhatShowsOneDeviceIsRefused) {
