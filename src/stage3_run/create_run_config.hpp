@@ -22,10 +22,7 @@ namespace meshseek {
 
 /// A list of module configs, such as the layers of a model.
 template <class T>
-concept ConfigList = requires {
-  typename T::value_type;
-}
-&&ModuleConfig<typename T::value_type>;
+concept ConfigList = requires { typename T::value_type; } && ModuleConfig<typename T::value_type>;
 
 /// A weight slot of a config and the entry of the weight config that belongs to it.
 struct WeightMatch {
@@ -41,7 +38,7 @@ void check_superfluous(const Tree& weights, std::span<const std::string_view> kn
 /// Element `idx` of an expanded list; null pointer when there is none.
 const Tree* list_element(const Tree* weights, std::size_t idx);
 void check_list_size(const Tree* weights, std::size_t size, const ConfigPath& where);
-/// An expanded weight tree of `root` without the entries of the parts, which are dotted paths from it on
+/// An expanded weight tree of `root` without the entries of the parts, which are dotted paths from it on.
 Tree without_parts(Tree weights, std::span<const std::string> parts, const std::string& root);
 /// Whether a path is that of a part or lies below one.
 bool is_in_parts(const ConfigPath& where, std::span<const std::string> parts);

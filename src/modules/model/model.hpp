@@ -82,8 +82,7 @@ class Model {
   struct Output {
     Tensor logits =
         {};  ///< [T or 1, vocab_size] float32; no storage with Logits::none; on a mesh whole on the first row, elsewhere no rows
-    Tensor pre_norm =
-        {};  ///< [T or 1, hidden_size], before the final norm; on a mesh this device's part; in a pipeline the last row's alone
+    Tensor pre_norm = {};   ///< [T or 1, hidden_size], before the final norm; on a mesh this device's part, in a pipeline on the last row
     Tensor post_norm = {};  ///< [T or 1, hidden_size], after it; the same
   };
 

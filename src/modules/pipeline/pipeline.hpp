@@ -10,9 +10,10 @@
 
 namespace meshseek {
 
-/// Every row has a run of layers and runs them for all tokens; the residual stream goes from row to row. The first row has the embedding, the last
-/// one final norm and head, whose results go back to the first. A row without a layer passes on what it gets. Within a row the columns share each layer
-/// as on a mesh of one row. A prompt goes through in chunks, so that rows work at once; what is decoded goes through together. It has no weights. Source: GPipe, arXiv:1811.06965, 2.
+/// Every row has a run of layers and runs them for all tokens; the residual stream goes from row to row. The first row has the embedding,
+/// the last one final norm and head, whose results go back to the first. A row without a layer passes on what it gets. Within a row the
+/// columns share each layer as on a mesh of one row. A prompt goes through in chunks, so that rows work at once; what is decoded goes
+/// through together. It has no weights. Source: GPipe, arXiv:1811.06965, 2.
 class Pipeline {
  public:
   struct Config {
@@ -45,7 +46,8 @@ class Pipeline {
   static Config decode_model_config(const HfConfig& hf, const MeshDevice& mesh);
   Pipeline(const HfConfig& hf, const MeshDevice& mesh) : num_layers_(hf.num_hidden_layers), num_rows_(mesh.shape.rows) {}
 
-  /// \throws ConfigError for a layer_map of another model or mesh, or one that goes back; for a peer in a config: the place in the pipeline says it; for negative chunks
+  /// \throws ConfigError for a layer_map of another model or mesh, or one that goes back; for negative chunks; for a peer in a config, because the
+  /// row says who it is
   Stage stage(const Config& cfg, std::int64_t row) const;
 
   /// \return h [T, piece of hidden_size] of the row before
