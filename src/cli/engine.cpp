@@ -64,6 +64,7 @@ Tree model_config(const ModelSource& source, const ConfigFlags& flags, Mode mode
   ConfigureOptions options;
   options.mode = mode;
   options.mesh = {.shape = source.mesh(), .device = probe_device()};
+  options.plan = source.plan();
   if (flags.num_threads > 0) options.mesh.device.num_cores = static_cast<std::int64_t>(flags.num_threads);
   options.weight_dtype = source.dtype();
   options.weight_config = weight_config;
@@ -113,13 +114,13 @@ void add_capture_flag(CLI::App& verb, std::string& file) {
   verb.add_option("--capture", file, "records every operator call, for replay and inspect --compare")->type_name("FILE");
 }
 
-void check_capture(const std::string& file, const ModelSource& source) {
-  if (file.empty() || source.mesh().num_devices() == 1) return;
-  throw Error(fmt::format("[--capture] records one device; expected a mesh of 1x1, not {}", to_string(source.mesh())));
+void check_one_device(const std::string& flag, const MeshShape& mesh) {
+  if (mesh.num_devices() > 1) throw Error(fmt::format("[{}] shows one device; expected a mesh of 1x1, not {}", flag, to_string(mesh)));
 }
 
 std::unique_ptr<RunnerCapture> start_capture(const LoadedModel& model, const std::string& file) {
   if (file.empty()) return nullptr;
+  check_one_device("--capture", model.runner->mesh());  // config files may have said it
   return std::make_unique<RunnerCapture>(file, model.store, *model.runner);
 }
 

@@ -43,8 +43,8 @@ LoadedModel load_model(const ModelSource& source, ConfigFlags flags, const Devic
 
 /// --capture
 void add_capture_flag(CLI::App& verb, std::string& file);
-/// \throws Error: --capture was given (`file`) and the model runs on several devices, which no capture can show
-void check_capture(const std::string& file, const ModelSource& source);
+/// \throws Error: `flag`, which shows one device, with a mesh of several
+void check_one_device(const std::string& flag, const MeshShape& mesh);
 /// Records every operator from now on while it lives; null when `file` is empty. \throws Error: the file exists, not writable.
 std::unique_ptr<RunnerCapture> start_capture(const LoadedModel& model, const std::string& file);
 

@@ -94,7 +94,8 @@ void append_fields(const ExplainedConfig& config, const Found& found, const Tree
     }
     return;
   }
-  const std::string field = path.substr(found.op_path.size() + 1);
+  // A plain field of a module belongs to no operator.
+  const std::string field = path.substr(found.op == nullptr ? path.rfind('.') + 1 : found.op_path.size() + 1);
   const auto source = config.provenance.source_of(path);
   Tree row;
   row.set("field", Tree(field));
@@ -176,13 +177,13 @@ Tree explain(const ExplainedConfig& config, const std::string& path) {
   document.set("path", Tree(path));
   document.set("mode", Tree(config.mode));
   Tree::Array rows;
-  if (found.op == nullptr) {
+  if (found.op == nullptr && found.node->is_object()) {
     append_operators(fold_ranges(skeleton(*found.node)), path, rows);
     document.set("operators", Tree(std::move(rows)));
     return document;
   }
   append_fields(config, found, *found.node, path, rows);
-  document.set("op", *found.op->find("op"));
+  document.set("op", found.op == nullptr ? Tree("a module's field") : *found.op->find("op"));
   document.set("fields", Tree(std::move(rows)));
   if (found.node == found.op && !config.weight_config.is_null())
     document.set("weights", Tree(weight_rows(config.weight_config, found.op_path)));

@@ -17,6 +17,7 @@ struct ExplainedConfig {
 
 /// An operator: {"path", "mode", "op", "fields": [{"field", "value", "source"}], "weights": [{"argument", "path", "shape", "dtype"}]}, `value` null when unset,
 /// `weights` only with a store. A field or group of fields below an operator: the same for these fields alone.
+/// A plain field of a module: the same, with "a module's field" as `op`.
 /// A module or list: {"path", "mode", "operators": [{"path", "op"}]}, equal neighbours folded into ranges.
 /// \throws Error naming the nearest name when there is no such path
 Tree explain(const ExplainedConfig& config, const std::string& path);

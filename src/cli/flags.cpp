@@ -9,11 +9,18 @@
 
 namespace meshseek::cli {
 
+void add_mesh_flags(CLI::App& verb, SourceFlags& flags) {
+  verb.add_option("--mesh", flags.mesh, "mesh of devices, rows x columns (default 1x1)")->type_name("RxC");
+  verb.add_option("--plan", flags.plan, "what the rows of the mesh share out: users (default), or pipeline: layers")
+      ->type_name("PLAN")
+      ->check(CLI::IsMember({"users", "pipeline"}));
+}
+
 void add_conversion_flags(CLI::App& verb, SourceFlags& flags) {
   verb.add_option("--dtype", flags.dtype, "element type of the projections: bfloat8_b (default), bfloat4_b, bfloat16, float32")
       ->type_name("TYPE");
   verb.add_option("--dtype-policy", flags.dtype_policy, "JSON file with element types per operator and layer range")->type_name("FILE");
-  verb.add_option("--mesh", flags.mesh, "mesh of devices, rows x columns (default 1x1)")->type_name("RxC");
+  add_mesh_flags(verb, flags);
 }
 
 void add_overlay_flags(CLI::App& verb, ConfigFlags& flags) {
@@ -65,6 +72,8 @@ MeshShape mesh_value(const std::string& text) {
     throw UsageError(fmt::format("[--mesh] {}", error.what()));
   }
 }
+
+ParallelPlan plan_value(const std::string& text) { return text == "pipeline" ? ParallelPlan::pipeline : ParallelPlan::users; }
 
 std::optional<Bind> bind_value(const std::string& text) {
   for (const auto& [bind, name] : enum_names(Bind{})) {

@@ -21,6 +21,7 @@ struct SourceFlags {
   std::string dtype = {};
   std::string dtype_policy = {};
   std::string mesh = {};
+  std::string plan = {};
 };
 
 /// Changes to the configs that stage 2 makes.
@@ -40,7 +41,9 @@ struct DeviceFlags {
   std::size_t num_threads = 0;  ///< of each device; 0: an equal share of the usable cores
 };
 
-/// --dtype, --dtype-policy, --mesh
+/// --mesh, --plan
+void add_mesh_flags(CLI::App& verb, SourceFlags& flags);
+/// --dtype, --dtype-policy and add_mesh_flags()
 void add_conversion_flags(CLI::App& verb, SourceFlags& flags);
 /// --overlay, --set
 void add_overlay_flags(CLI::App& verb, ConfigFlags& flags);
@@ -55,6 +58,7 @@ void add_device_flags(CLI::App& verb, DeviceFlags& flags);
 /// Values of flags; empty text: absent. \throws UsageError naming the flag.
 std::optional<DataType> dtype_value(const std::string& text);
 MeshShape mesh_value(const std::string& text);
+ParallelPlan plan_value(const std::string& text);
 std::optional<Bind> bind_value(const std::string& text);
 /// Token ids separated by commas or white space, brackets ignored.
 std::vector<std::int64_t> ids_value(std::string_view text, const std::string& flag);

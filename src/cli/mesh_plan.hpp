@@ -4,7 +4,7 @@
 
 #include "config/tree.hpp"
 #include "hf/hf_config.hpp"
-#include "mesh/mesh_shape.hpp"
+#include "mesh/parallel_plan.hpp"
 #include "tensor/dtype.hpp"
 
 namespace meshseek::cli {
@@ -26,6 +26,7 @@ struct MeshPlanInput {
   HfConfig hf = {};
   DataType dtype = DataType::bfloat8_b;  ///< of the projections
   MeshShape mesh = {};
+  ParallelPlan plan = ParallelPlan::users;
   std::int64_t hosts = 1;       ///< neighbouring ranks share one
   std::int64_t context = 4096;  ///< tokens that a sequence has room for, and that decode finds in the cache
   std::int64_t batch = 1;       ///< sequences that are decoded at once
@@ -43,13 +44,13 @@ struct AxisTraffic {
   double steps = 0.0;
 };
 
-/// One pass on the busiest device.
+/// One pass: on the busiest device, or through all rows of a pipeline, one after the other.
 struct PassPlan {
   double read_bytes = 0.0;
   double fp32_flop = 0.0;
   double int8_flop = 0.0;
-  AxisTraffic over_rows = {};  ///< axis 0: to the devices of the same column
-  AxisTraffic over_cols = {};  ///< axis 1: to the devices of the same row
+  AxisTraffic over_rows = {};  ///< axis 0: to the devices of the same column; of the busiest device
+  AxisTraffic over_cols = {};  ///< axis 1: to the devices of the same row; of the busiest device
   double read_s = 0.0;
   double compute_s = 0.0;
   double link_s = 0.0;
@@ -63,7 +64,8 @@ struct MeshPlan {
   PassPlan prefill = {};
 };
 
-/// Weights are cut as docs/store.md says, users lie over rows, a prompt is cut over rows; bfloat16 on the wire and in the cache; rings. Reading and computing
+/// Weights are cut as docs/store.md says. Plan users: users lie over rows, a prompt is cut over rows. Plan pipeline: rows have layers, as modules/pipeline
+/// shares them out; chunks of a prompt follow each other, what is decoded goes through together. bfloat16 on the wire and in the cache; rings. Reading and computing
 /// overlap, links wait for both. Experts are chosen evenly; a mesh is as fast as its busiest device. \throws Error: more hosts than devices
 MeshPlan plan_mesh(const MeshPlanInput& input);
 

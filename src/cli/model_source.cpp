@@ -51,7 +51,7 @@ Path cache_folder() {
 
 ConvertOptions conversion_options(const SourceFlags& flags, std::size_t num_threads) {
   ConvertOptions options;
-  options.mesh = mesh_value(flags.mesh);
+  options.mesh = weight_mesh(mesh_value(flags.mesh), plan_value(flags.plan));
   options.dtype = dtype_value(flags.dtype).value_or(options.dtype);
   if (!flags.dtype_policy.empty()) options.dtype_policy = read_json_file(flags.dtype_policy);
   options.num_threads = num_threads;
@@ -59,7 +59,10 @@ ConvertOptions conversion_options(const SourceFlags& flags, std::size_t num_thre
 }
 
 ModelSource::ModelSource(const SourceFlags& flags, std::size_t num_threads)
-    : folder_(flags.model.empty() ? find_installed_model() : Path(flags.model)), options_(conversion_options(flags, num_threads)) {
+    : folder_(flags.model.empty() ? find_installed_model() : Path(flags.model)),
+      mesh_(mesh_value(flags.mesh)),
+      plan_(plan_value(flags.plan)),
+      options_(conversion_options(flags, num_threads)) {
   std::error_code ignored;
   if (!std::filesystem::is_directory(folder_, ignored)) {
     throw Error(fmt::format("[{}] there is no such folder; expected a checkpoint folder or a store", folder_.string()));
@@ -76,7 +79,11 @@ void ModelSource::check_store_flags(const SourceFlags& flags) {
   };
   if (!flags.dtype_policy.empty()) contradict("--dtype-policy", to_string(info.dtype));
   if (!flags.dtype.empty() && options_.dtype != info.dtype) contradict("--dtype " + flags.dtype, to_string(info.dtype));
-  if (!flags.mesh.empty() && options_.mesh != info.mesh) contradict("--mesh " + flags.mesh, "mesh " + to_string(info.mesh));
+  if (flags.mesh.empty()) mesh_ = info.mesh;
+  if (weight_mesh(mesh_, plan_) != info.mesh) {
+    const std::string plan = plan_ == ParallelPlan::pipeline ? fmt::format(" --plan pipeline (a store for 1x{})", mesh_.cols) : "";
+    contradict(fmt::format("--mesh {}{}", to_string(mesh_), plan), "mesh " + to_string(info.mesh));
+  }
   options_.dtype = info.dtype;
   options_.mesh = info.mesh;
 }

@@ -21,7 +21,9 @@ class ModelSource {
   bool is_store() const { return is_store_; }
   /// Standard dtype of the projections in the store that there is or will be.
   DataType dtype() const { return options_.dtype; }
-  const MeshShape& mesh() const { return options_.mesh; }
+  /// The devices, and what the rows share out: the store is for weight_mesh() of them.
+  const MeshShape& mesh() const { return mesh_; }
+  ParallelPlan plan() const { return plan_; }
 
   /// The store; a checkpoint is converted into $MESHSEEK_CACHE unless that was done before. \throws Error, Interrupted.
   Path prepare_store() const;
@@ -32,13 +34,15 @@ class ModelSource {
   Path folder_;
   HfConfig hf_;
   bool is_store_ = false;
+  MeshShape mesh_ = {};
+  ParallelPlan plan_ = ParallelPlan::users;
   ConvertOptions options_;
 };
 
 /// Where converted and generated models are kept: $MESHSEEK_CACHE, or ~/.cache/meshseek. \throws Error when there is neither.
 Path cache_folder();
 
-/// ConvertOptions of the conversion flags.
+/// ConvertOptions of the conversion flags: for the devices that share the weights, see weight_mesh().
 ConvertOptions conversion_options(const SourceFlags& flags, std::size_t num_threads);
 
 }  // namespace meshseek::cli

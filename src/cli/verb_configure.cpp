@@ -59,6 +59,7 @@ Tree generated_config(const ConfigureFlags& flags, const std::string& mode) {
   options.mode = mode == "decode" ? Mode::decode : Mode::prefill;
   options.mesh = {.shape = source.mesh(),
                   .device = flags.device.empty() || flags.device == "probe" ? probe_device() : read_device(flags.device)};
+  options.plan = source.plan();
   const std::size_t num_threads = cores_of_device(source.mesh(), flags.devices);
   if (num_threads > 0 && (flags.device.empty() || flags.device == "probe"))
     options.mesh.device.num_cores = static_cast<std::int64_t>(num_threads);
@@ -85,8 +86,8 @@ std::string diff_text(const ConfigureFlags& flags) {
   if (has_model == (flags.diff.size() == 2))
     throw UsageError("[--diff] expected two config files, or MODEL and one; put MODEL before --diff");
   const bool has_flags = !flags.mode.empty() || !flags.device.empty() || !flags.devices.bind.empty() || flags.devices.num_threads > 0 ||
-                         !flags.source.mesh.empty() || !flags.source.dtype.empty() || !flags.config.overlays.empty() ||
-                         !flags.config.sets.empty();
+                         !flags.source.mesh.empty() || !flags.source.plan.empty() || !flags.source.dtype.empty() ||
+                         !flags.config.overlays.empty() || !flags.config.sets.empty();
   if (!has_model && has_flags)
     throw UsageError("[--diff] two files are compared as they are; leave the other flags out, or name a MODEL and one file");
   const Tree right = read_model_config(flags.diff.back());
@@ -113,7 +114,7 @@ void add_configure(CLI::App& app, Action& action) {
   CLI::App* verb = app.add_subcommand("configure", "Writes the model config of one mode; needs no weights, only config.json");
   verb->add_option("MODEL", flags->source.model, "checkpoint folder or store");
   verb->add_option("--mode", flags->mode, "prefill (default) or decode")->type_name("MODE")->check(CLI::IsMember({"prefill", "decode"}));
-  verb->add_option("--mesh", flags->source.mesh, "mesh of devices, rows x columns (default 1x1)")->type_name("RxC");
+  add_mesh_flags(*verb, flags->source);
   add_device_flags(*verb, flags->devices);
   verb->add_option("--device", flags->device, "probe (default) or a JSON file with num_cores, l2_bytes and isa")
       ->type_name("FILE")

@@ -53,11 +53,11 @@ void write_logits(const LogitsFlags& flags, const ModelSource& source, const std
     throw Error("[--mtp] the model has no MTP module (num_nextn_predict_layers is 0)");
   }
   if (flags.wanted.mtp && ids.size() < 2) throw Error("[--mtp] needs at least two ids: row i sees token i+1");
-  if (flags.wanted.cache && source.mesh().num_devices() > 1)
-    throw Error(fmt::format("[--cache] shows one device; expected a mesh of 1x1, not {}", to_string(source.mesh())));
-  check_capture(flags.capture, source);
+  if (flags.wanted.cache) check_one_device("--cache", source.mesh());
+  if (!flags.capture.empty()) check_one_device("--capture", source.mesh());
   const auto capacity = static_cast<std::int64_t>(ids.size());
   const LoadedModel model = load_model(source, flags.config, flags.devices, capacity, front);
+  if (flags.wanted.cache) check_one_device("--cache", model.runner->mesh());
   const auto capture = start_capture(model, flags.capture);
   LogitsWanted wanted = flags.wanted;
   wanted.only_last = flags.positions == "last";

@@ -66,6 +66,7 @@ void run_plan(const PlanFlags& flags) {
   MeshPlanInput input = flags.input;
   input.hf = shape_of(flags);
   input.mesh = mesh_value(flags.source.mesh);
+  input.plan = plan_value(flags.source.plan);
   input.dtype = dtype_value(flags.source.dtype).value_or(input.dtype);
   set_links(input, flags);
   input.host = host_rates(flags);
@@ -101,7 +102,7 @@ void add_plan(CLI::App& app, Action& action) {
   verb->add_option("--num-layers", flags->num_layers, "with --synthetic: the first N layers (default: all)")
       ->type_name("N")
       ->check(CLI::Range(1, 10'000));
-  verb->add_option("--mesh", flags->source.mesh, "mesh of devices, rows x columns (default 1x1)")->type_name("RxC");
+  add_mesh_flags(*verb, flags->source);
   verb->add_option("--hosts", flags->input.hosts, "machines that the devices are on; neighbouring ranks share one (default 1)")
       ->type_name("N")
       ->check(CLI::Range(1, 4096));

@@ -130,7 +130,7 @@ void run_run(const RunFlags& flags) {
   const SamplingParams sampling = read_sampling(flags);
   check_stops(flags.stop);
   const ModelSource source(flags.source, flags.devices.num_threads);
-  check_capture(flags.capture, source);
+  if (!flags.capture.empty()) check_one_device("--capture", source.mesh());
   run_on_mesh(source, flags.config, flags.devices, [&](const FrontProcess& front) { generate_text(flags, source, sampling, front); });
 }
 

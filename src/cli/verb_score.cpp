@@ -68,7 +68,8 @@ void score_model(const ScoreFlags& flags, const ModelSource& source, const Front
   const LoadedModel model = load_model(source, flags.config, flags.devices, flags.options.ctx, front);
   LoadedModel reference;
   if (!flags.reference.empty()) {
-    const ModelSource reference_source({.model = flags.reference, .mesh = flags.source.mesh}, flags.devices.num_threads);
+    const ModelSource reference_source({.model = flags.reference, .mesh = flags.source.mesh, .plan = flags.source.plan},
+                                       flags.devices.num_threads);
     reference = load_model(reference_source, {}, flags.devices, flags.options.ctx);
   }
   ScoreOptions options = flags.options;

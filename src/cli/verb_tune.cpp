@@ -73,6 +73,8 @@ std::int64_t tokens_value(const TuneFlags& flags, Mode mode, const HfConfig& hf)
 void run_tune(const TuneFlags& flags) {
   const auto mode = from_tree<Mode>(Tree(flags.mode), "--mode");
   const ModelSource source(flags.source, flags.num_threads);
+  if (source.plan() == ParallelPlan::pipeline && source.mesh().rows > 1)
+    throw UsageError("[tune] the first row of a pipeline has not all kinds of layers; expected --plan users, or a mesh of one row");
   TuneOptions options = flags.options;
   options.num_tokens = tokens_value(flags, mode, source.hf_config());
   AtomicFile file(flags.output);  // a folder that is not there is found before the search

@@ -111,7 +111,8 @@ Tree with_overlays(const Tree& model_config, const std::vector<Overlay>& overlay
 
 Tree make_model_config(const HfConfig& hf, const ConfigureOptions& options, Provenance* provenance) {
   const bool prefill = options.mode == Mode::prefill;
-  const Model::Config config = prefill ? Model::prefill_model_config(hf, options.mesh) : Model::decode_model_config(hf, options.mesh);
+  const Model::Config config =
+      prefill ? Model::prefill_model_config(hf, options.mesh, options.plan) : Model::decode_model_config(hf, options.mesh, options.plan);
   Tree root;
   root.set("model", expand_tree(to_tree(config), {}, LayerPlaceholder::keep, "model"));
   if (provenance != nullptr) *provenance = Provenance::of(root, "default");

@@ -9,6 +9,7 @@
 #include "config/tree.hpp"
 #include "hf/hf_config.hpp"
 #include "mesh/mesh_device.hpp"
+#include "mesh/parallel_plan.hpp"
 #include "tensor/dtype.hpp"
 
 namespace meshseek {
@@ -22,6 +23,7 @@ struct Overlay {
 struct ConfigureOptions {
   Mode mode = Mode::prefill;
   MeshDevice mesh = {};
+  ParallelPlan plan = ParallelPlan::users;
   /// Standard dtype of the store the config is for: float32 makes everything HiFi4 and float32, bfloat16 turns LoFi into HiFi2.
   DataType weight_dtype = DataType::bfloat8_b;
   /// The "model" part of the store's weight config, when there is one: operators with weights of another dtype than the standard get a fidelity that fits.

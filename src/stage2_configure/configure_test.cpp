@@ -181,6 +181,42 @@ TEST(Configure, TheMeshShapeChoosesTheModules) {
   EXPECT_EQ(modules({2, 2}), "norm mla_2d mlp_1d moe_ep+exchange lm_head_1d row_split ");
 }
 
+TEST(Configure, APipelineHasTheModulesOfOneRowAndSharesOutTheLayers) {
+  const auto map_of = [](const std::string& checkpoint, MeshShape mesh) {
+    const HfConfig hf = hf_of(checkpoint);
+    const MeshDevice devices = {.shape = mesh, .device = {}};
+    const Model::Config config = Model::decode_model_config(hf, devices, ParallelPlan::pipeline);
+    Model::Config of_row = Model::decode_model_config(hf, {.shape = {1, mesh.cols}, .device = {}});
+    of_row.pipeline = config.pipeline;
+    EXPECT_EQ(to_tree(config), to_tree(of_row));
+    const Model::Config prefill = Model::prefill_model_config(hf, devices, ParallelPlan::pipeline);
+    EXPECT_EQ(prefill.pipeline->layer_map, config.pipeline->layer_map);
+    EXPECT_GT(prefill.pipeline->chunk_tokens, config.pipeline->chunk_tokens);
+    return config.pipeline->layer_map;
+  };
+  using Rows = std::vector<std::int64_t>;
+  EXPECT_EQ(map_of("v3-tiny", {2, 1}), (Rows{0, 0, 1}));
+  EXPECT_EQ(map_of("odd-tiny", {3, 2}), (Rows{0, 1, 2}));
+  EXPECT_EQ(map_of("v2lite-tiny", {5, 1}), (Rows{0, 1, 2}));
+}
+
+TEST(Configure, OnOneRowBothPlansAreTheSame) {
+  for (const MeshShape mesh : {MeshShape{1, 1}, MeshShape{1, 2}}) {
+    const auto text = [&](ParallelPlan plan) {
+      return to_json(make_model_config(hf_of("v3-tiny"), {.mesh = {.shape = mesh, .device = {}}, .plan = plan}));
+    };
+    EXPECT_EQ(text(ParallelPlan::pipeline), text(ParallelPlan::users));
+  }
+}
+
+TEST(Configure, AConfigOfAPipelineIsTheSameAfterItWasReadAndWrittenAgain) {
+  const Tree document =
+      make_model_config(hf_of("v3-tiny"), {.mode = Mode::decode, .mesh = {.shape = {3, 2}, .device = {}}, .plan = ParallelPlan::pipeline});
+  const std::string text = to_json(document);
+  EXPECT_THAT(text, HasSubstr("\"layer_map\": [0, 1, 2]"));
+  EXPECT_EQ(to_json(with_overlays(parse_json(text, "text"), {}, {})), text);
+}
+
 TEST(Configure, OneDeviceHasNoMeshOperators) {
   const std::string text = to_json(make_model_config(hf_of("v3-tiny"), {}));
   for (const char* op : {"AllGather", "AllReduce", "ReduceScatter", "AllToAll", "Broadcast"})

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.hpp"
+#include "config/provenance.hpp"
 
 namespace meshseek {
 namespace create_run_config_detail {
@@ -52,6 +53,21 @@ void check_list_size(const Tree* weights, std::size_t size, const ConfigPath& wh
   const Tree::Object& elements = weights->as_object(where.to_string());
   for (std::size_t idx = size; idx < elements.size(); ++idx)
     check_no_weights(elements[idx].second, ConfigPath(where, elements[idx].first).to_string());
+}
+
+Tree without_parts(Tree weights, std::span<const std::string> parts, const std::string& root) {
+  for (const std::string& part : parts) {
+    // Elements of lists keep their places.
+    if (Tree* found = find_path(weights, part.substr(root.size() + 1))) *found = Tree(Tree::Object{});
+  }
+  return weights;
+}
+
+bool is_in_parts(const ConfigPath& where, std::span<const std::string> parts) {
+  if (parts.empty()) return false;
+  const std::string path = where.to_string();
+  return std::ranges::any_of(
+      parts, [&](const std::string& part) { return path.starts_with(part) && (path.size() == part.size() || path[part.size()] == '.'); });
 }
 
 }  // namespace create_run_config_detail

@@ -38,6 +38,10 @@ void check_superfluous(const Tree& weights, std::span<const std::string_view> kn
 /// Element `idx` of an expanded list; null pointer when there is none.
 const Tree* list_element(const Tree* weights, std::size_t idx);
 void check_list_size(const Tree* weights, std::size_t size, const ConfigPath& where);
+/// An expanded weight tree of `root` without the entries of the parts, which are dotted paths from it on.
+Tree without_parts(Tree weights, std::span<const std::string> parts, const std::string& root);
+/// Whether a path is that of a part or lies below one.
+bool is_in_parts(const ConfigPath& where, std::span<const std::string> parts);
 
 }  // namespace create_run_config_detail
 
@@ -119,6 +123,8 @@ struct RunConfigOptions {
   LayerCounts layer_counts = {};  ///< how many elements each list must have; without it a list's own highest index decides
   ThreadTeam* team = nullptr;     ///< null: files are mapped by the calling thread
   std::function<void(const LoadProgress&)> on_progress = {};
+  /// Dotted paths, as "model.layers.3": what lies below them is checked like the rest, but its weights are another device's, and its slots stay empty.
+  std::vector<std::string> elsewhere = {};
 };
 
 /// The design's create_run_config() for any module: expands range patterns of both configs, reads the typed config, loads each weight into its operator's
@@ -128,14 +134,17 @@ struct RunConfigOptions {
 template <class Config>
 Config create_run_config(const Tree& model_config, const Tree& weight_config, const std::string& root, WeightLoader& loader,
                          const RunConfigOptions& options = {}) {
-  const Tree expanded_weights = expand_tree(weight_config, options.layer_counts, LayerPlaceholder::substitute, root);
+  namespace detail = create_run_config_detail;
+  const Tree expanded_weights =
+      detail::without_parts(expand_tree(weight_config, options.layer_counts, LayerPlaceholder::substitute, root), options.elsewhere, root);
   check_layer_lists(model_config, options.layer_counts, root);
   Config config = from_tree<Config>(model_config, root);
   if (options.team != nullptr) loader.open_all(expanded_weights, *options.team, options.on_progress);
   walk_operators(
       config, &expanded_weights, ConfigPath(root),
       [&](const WeightMatch& match, const ConfigPath& path) {
-        if (match.entry == nullptr) create_run_config_detail::throw_missing(*match.slot, path);
+        if (match.entry == nullptr && detail::is_in_parts(path, options.elsewhere)) return;
+        if (match.entry == nullptr) detail::throw_missing(*match.slot, path);
         match.slot->tensor = loader.load(*match.entry, match.slot->shape, path);
       },
       []<class Module>(const auto& op, std::string_view name, const ConfigPath& path) { check_operator<Module>(op, name, path); });

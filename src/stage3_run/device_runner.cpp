@@ -39,15 +39,17 @@ constexpr const char* kPause = "the pause between passes";
 
 }  // namespace
 
-DeviceRunner::DeviceRunner(const RunPlan& plan, const TeamPlace& place, std::shared_ptr<Communicator> communicator)
+DeviceRunner::DeviceRunner(const RunPlan& plan, const TeamPlace& team, std::shared_ptr<Communicator> communicator)
     : hf_(plan.hf),
-      device_(place, 0, std::move(communicator)),
-      model_(hf_, MeshDevice{.shape = plan.info.mesh, .device = {}}),
+      device_(team, 0, std::move(communicator)),
+      model_(hf_, MeshDevice{.shape = plan.mesh, .device = {}}, plan.pipeline ? ParallelPlan::pipeline : ParallelPlan::users),
       capacity_(plan.capacity) {
+  const Communicator& place = device_.communicator();
   device_.communicator().progress().enter_phase("loading");
-  WeightLoader loader(plan.store, plan.info.mesh, plan.prefault, device_.communicator().rank());
+  WeightLoader loader(plan.store, plan.info.mesh, plan.prefault, plan.pipeline ? place.col() : place.rank());
   RunConfigOptions merge = {.layer_counts = layer_counts(hf_), .team = &device_.team()};
-  if (device_.communicator().rank() == 0) merge.on_progress = plan.on_progress;
+  if (place.rank() == 0) merge.on_progress = plan.on_progress;
+  if (plan.pipeline) merge.elsewhere = model_.parts_elsewhere(*plan.pipeline, place.row());
   const Tree& weights = plan.info.weight_config;
   prefill_ = create_run_config<Model::Config>(model_part_of(plan.prefill_config, "prefill config"), weights, "model", loader, merge);
   decode_ = create_run_config<Model::Config>(model_part_of(plan.decode_config, "decode config"), weights, "model", loader, merge);

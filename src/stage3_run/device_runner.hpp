@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,8 @@ namespace meshseek {
 struct RunPlan {
   Path store = {};
   StoreInfo info = {};
+  MeshShape mesh = {};                            ///< of the devices; the store's, or with a pipeline that with several rows
+  std::optional<Pipeline::Config> pipeline = {};  ///< of both configs
   HfConfig hf = {};
   Tree prefill_config = {};
   Tree decode_config = {};
@@ -36,7 +39,7 @@ struct RunPlan {
 class DeviceRunner {
  public:
   /// \param communicator null: alone. \throws Error, ConfigError: see create_run_config().
-  DeviceRunner(const RunPlan& plan, const TeamPlace& place, std::shared_ptr<Communicator> communicator);
+  DeviceRunner(const RunPlan& plan, const TeamPlace& team, std::shared_ptr<Communicator> communicator);
 
   /// Each returns what Model::forward() returns on this device. \param slots an existing sequence for each id
   Model::Output prefill(std::span<const std::int64_t> ids, std::int64_t slot, Model::Logits logits, Model::Trace* trace);

@@ -61,7 +61,7 @@ void DeviceThreads::finish(std::exception_ptr own) {
       done = wait_while(worker->done, done, num_spins);
     if (worker->error) errors.push_back(*std::exchange(worker->error, std::nullopt));
   }
-  throw_cause(errors, plan_.info.mesh);
+  throw_cause(errors, plan_.mesh);
 }
 
 std::vector<DeviceTrace> DeviceThreads::collect_traces() {

@@ -54,7 +54,7 @@ TEST(ThrowCause, SaysOfMemoryWhatToDo) {
 }
 
 TEST(DeviceThreads, EndWithTheErrorOfADeviceThatCannotLoad) {
-  const RunPlan plan = {.store = "/nowhere", .info = {.mesh = kMesh}};
+  const RunPlan plan = {.store = "/nowhere", .info = {.mesh = kMesh}, .mesh = kMesh};
   const std::vector<DevicePlace> places = place_here(4, Bind::none, 1);
   const auto communicators = make_thread_mesh(kMesh);
   DeviceThreads others(plan, places, communicators);

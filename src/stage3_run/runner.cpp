@@ -9,6 +9,7 @@
 
 #include "base/error.hpp"
 #include "config/model_config_file.hpp"
+#include "config/serialise.hpp"
 #include "mesh/handshake.hpp"
 #include "mesh/threads/thread_mesh.hpp"
 #include "stage3_run/device_threads.hpp"
@@ -17,17 +18,49 @@
 namespace meshseek {
 namespace {
 
-/// Checks what stands beside the "model" part of a model config document.
-void check_frame(const Tree& document, const MeshShape& mesh, const std::string& mode) {
+/// How layers lie over the rows of the mesh; unset: every row has all.
+std::optional<Pipeline::Config> pipeline_of(const Tree& document, const std::string& where) {
+  const Tree* pipeline = model_part_of(document, where).find("pipeline");
+  if (pipeline == nullptr || pipeline->is_null()) return std::nullopt;
+  return from_tree<Pipeline::Config>(*pipeline, "model.pipeline");
+}
+
+/// What a config says of the devices it is for.
+struct MeshOfConfig {
+  MeshShape shape = {};
+  std::optional<Pipeline::Config> pipeline = {};
+};
+
+/// Checks what stands beside the "model" part of a model config document, and that it fits a store for `stored`.
+MeshOfConfig check_frame(const Tree& document, const MeshShape& stored, const std::string& mode) {
   const std::string where = mode + " config";
-  model_part_of(document, where);
+  MeshOfConfig mesh = {.pipeline = pipeline_of(document, where)};
   if (const std::string& given = document.find("mode")->as_string(where + " mode"); given != mode) {
     throw ConfigError(fmt::format("[{}] is for mode \"{}\"; expected \"{}\"", where, given, mode));
   }
-  if (const std::string& given = document.find("mesh")->as_string(where + " mesh"); given != to_string(mesh)) {
-    throw ConfigError(fmt::format("[{}] is for mesh {} but the store is for mesh {}; configure or convert for the same mesh", where, given,
-                                  to_string(mesh)));
+  const std::string& given = document.find("mesh")->as_string(where + " mesh");
+  mesh.shape = parse_mesh_shape(given);
+  if (mesh.pipeline && weight_mesh(mesh.shape, ParallelPlan::pipeline) != stored) {
+    throw ConfigError(fmt::format("[{}] is for mesh {} as a pipeline but the store is for mesh {}; expected a store for one row, 1x{}",
+                                  where, given, to_string(stored), mesh.shape.cols));
   }
+  if (!mesh.pipeline && mesh.shape != stored) {
+    throw ConfigError(fmt::format("[{}] is for mesh {} but the store is for mesh {}; configure or convert for the same mesh", where, given,
+                                  to_string(stored)));
+  }
+  return mesh;
+}
+
+/// Both modes share weights and caches.
+void check_same_mesh(const MeshOfConfig& prefill, const MeshOfConfig& decode) {
+  const auto text = [](const MeshOfConfig& mesh) {
+    if (!mesh.pipeline) return to_string(mesh.shape);
+    return fmt::format("{} as a pipeline with layers on rows [{}]", to_string(mesh.shape), fmt::join(mesh.pipeline->layer_map, ", "));
+  };
+  if (text(prefill) == text(decode)) return;
+  throw ConfigError(
+      fmt::format("[decode config] is for mesh {} but the prefill config for mesh {}; expected the same mesh, plan and layer_map",
+                  text(decode), text(prefill)));
 }
 
 /// What to say about a config for another number of cores: its cores are then shared out over this device's threads. Empty: it fits.
@@ -56,8 +89,10 @@ RunPlan make_run_plan(const Path& store, const Tree& prefill_config, const Tree&
                   .on_progress = options.on_progress};
   const std::int64_t most = plan.hf.max_position_embeddings;
   plan.capacity = options.max_tokens > 0 ? std::min(options.max_tokens, most) : most;
-  check_frame(prefill_config, plan.info.mesh, "prefill");
-  check_frame(decode_config, plan.info.mesh, "decode");
+  const MeshOfConfig mesh = check_frame(prefill_config, plan.info.mesh, "prefill");
+  check_same_mesh(mesh, check_frame(decode_config, plan.info.mesh, "decode"));
+  plan.mesh = mesh.shape;
+  plan.pipeline = mesh.pipeline;
   return plan;
 }
 

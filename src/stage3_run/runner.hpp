@@ -83,7 +83,7 @@ class Runner {
   std::vector<DeviceTrace> collect_trace();
 
   const HfConfig& hf_config() const { return plan_.hf; }
-  const MeshShape& mesh() const { return plan_.info.mesh; }
+  const MeshShape& mesh() const { return plan_.mesh; }
   std::int64_t num_tokens(std::int64_t slot = kOwn) { return first_->sequence(slot).num_tokens(); }
   /// The device that a sequence belongs to: its row decodes it. By rank.
   std::int64_t owner(std::int64_t slot) { return first_->sequence(slot).owner(); }

@@ -72,7 +72,7 @@ MemoryConfig memory_config_of(const Json& table) {
 
 void expect_spec(const TensorFileHeader& header, const Json& spec) {
   const Json& layout = spec.at("tensor_layout");
-  EXPECT_EQ(header.shape, spec.at("shape").get<Shape>());
+  EXPECT_EQ(header.shape, spec.at("shape").get<std::vector<std::int64_t>>());
   EXPECT_EQ(static_cast<int>(header.dtype), enum_of(layout, "data_type"));
   EXPECT_EQ(static_cast<int>(header.layout) + 1, enum_of(layout, "page_config_type"));
   EXPECT_EQ(header.alignment, layout.at("alignment").get<Words>());

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "tests/cli/program.hpp"
+#include "tests/support/arrays.hpp"
 
 namespace meshseek::cli_test {
 namespace {
@@ -110,11 +111,89 @@ TEST_F(Mesh, AnErrorInTheMiddleOfAPassNamesDeviceOperatorAndLayer) {
   EXPECT_THAT(result.err, HasSubstr("bytes of L1"));
 }
 
+TEST_F(Mesh, APipelineGivesTheTextOfOneDevice) {
+  for (const std::string name : {"v2lite-tiny", "v3-tiny"}) {
+    const std::string alone = continuation(name, {});
+    for (const std::string mesh : {"2x1", "2x2", "4x1"})
+      EXPECT_EQ(continuation(name, {"--mesh", mesh, "--plan", "pipeline"}), alone) << name << " " << mesh;
+  }
+}
+
+TEST_F(Mesh, AStoreOfOneRowRunsAsAPipelineOfAnyNumberOfThem) {
+  const fs::path model = checkpoint("v2lite-tiny");
+  const fs::path store = convert(model, "store", {"--dtype", "float32", "--mesh", "2x2", "--plan", "pipeline"});
+  const Arguments generate = {"run", store.string(), "--ids", "1,2,3,4,5,6,7", "-n", "16", "--ignore-eos", "--threads", "1"};
+  const auto with = [&](const Arguments& more) {
+    Arguments arguments = generate;
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run(arguments);
+  };
+  const std::string alone = continuation("v2lite-tiny", {});
+  EXPECT_EQ(with({}).out, alone);  // 1x2, which the store is for
+  EXPECT_EQ(with({"--mesh", "3x2", "--plan", "pipeline"}).out, alone);
+  expect_failure(with({"--mesh", "2x2"}), "is a store of mesh 1x2 but --mesh 2x2 was given");
+  expect_failure(with({"--mesh", "2x1", "--plan", "pipeline"}), "--mesh 2x1 --plan pipeline (a store for 1x1) was given");
+}
+
+TEST_F(Mesh, ConfigsOfAPipelineSayAllThatARunNeedsToKnow) {
+  const std::string model = checkpoint("v2lite-tiny").string();
+  const fs::path store = convert(model, "store", {"--dtype", "float32"});
+  Arguments arguments = {"run", store.string(), "--ids", "1,2,3,4,5,6,7", "-n", "16", "--ignore-eos", "--threads", "1"};
+  for (const std::string mode : {"prefill", "decode"}) {
+    const std::string file = (folder() / (mode + ".json")).string();
+    const Result written =
+        run({"configure", store.string(), "--mode", mode, "--mesh", "3x1", "--plan", "pipeline", "--threads", "1", "-o", file});
+    ASSERT_EQ(written.exit_code, 0) << written.err;
+    arguments.insert(arguments.end(), {"--" + mode + "-config", file});
+  }
+  const Result result = run(arguments);
+  EXPECT_EQ(result.out, continuation("v2lite-tiny", {})) << result.err;
+  arguments.insert(arguments.end(), {"--capture", (folder() / "x").string()});
+  expect_failure(run(arguments), "[--capture] shows one device; expected a mesh of 1x1, not 3x1");
+}
+
+TEST_F(Mesh, LogitsOfAPipelineCarryWhatEveryRowDid) {
+  const std::string model = checkpoint("v3-tiny").string();
+  const auto arrays = [&](const std::string& name, const Arguments& more) {
+    const fs::path file = folder() / name;
+    Arguments arguments = {"logits",   model,      "--ids",     "1,2,3,4,5", "--dtype", "float32",
+                           "--hidden", "--router", "--threads", "1",         "-o",      file.string()};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Result result = run(arguments);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return testing::Arrays(file);
+  };
+  const testing::Arrays alone = arrays("alone", {});
+  const testing::Arrays rows = arrays("rows", {"--mesh", "3x1", "--plan", "pipeline"});
+  for (const std::string name : {"logits", "hidden.0", "hidden.1", "hidden.2", "hidden.3", "router.2.weights"})
+    EXPECT_LE(testing::difference(rows.floats(name), alone.floats(name)).max, 1e-4) << name;
+  EXPECT_EQ(rows.integers("router.2.indices"), alone.integers("router.2.indices"));
+  const std::string store = convert(model, "store").string();
+  expect_failure(run({"logits", store, "--ids", "1,2,3", "--mtp", "--mesh", "2x1", "--plan", "pipeline", "-o", (folder() / "x").string()}),
+                 "[mtp] multi-token prediction on a mesh of several rows is not supported");
+}
+
+TEST_F(Mesh, ExplainShowsWhichLayersARowHas) {
+  const auto explained = [&](const std::string& path, const Arguments& more) {
+    Arguments arguments = {"explain", checkpoint("v3-tiny").string(), path, "--mesh", "2x1", "--plan", "pipeline"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Result result = run(arguments);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return result.out;
+  };
+  EXPECT_THAT(explained("model.pipeline.send", {}), HasSubstr("cluster_axis"));
+  EXPECT_THAT(explained("model.pipeline.layer_map", {}), HasSubstr("layer_map  [0,0,1]  default"));
+  const std::string set = "model.pipeline.layer_map=[0,1,1]";
+  EXPECT_THAT(explained("model.pipeline.layer_map", {"--set", set}), HasSubstr("layer_map  [0,1,1]  --set " + set));
+}
+
 TEST_F(Mesh, WhatShowsOneDeviceIsRefused) {
   const std::string model = checkpoint("v2lite-tiny").string();
   expect_failure(run({"logits", model, "--mesh", "1x2", "--ids", "1", "--cache", "-o", (folder() / "x").string()}),
                  "expected a mesh of 1x1");
   expect_failure(run({"run", model, "--mesh", "1x2", "--ids", "1", "--capture", (folder() / "x").string()}), "[--capture]");
+  expect_usage_error(run({"tune", model, "--mode", "decode", "--mesh", "2x1", "--plan", "pipeline", "-o", (folder() / "x").string()}),
+                     "[tune] the first row of a pipeline has not all kinds of layers");
 }
 
 }  // namespace

@@ -89,6 +89,39 @@ TEST_F(Plan, AFasterLinkShortensOnlyTheWaitForIt) {
   EXPECT_GT(fast.prefill.tok_s, slow.prefill.tok_s);
 }
 
+TEST_F(Plan, RowsOfAPipelineHoldPartsOfTheLayersAndWorkOneAfterTheOther) {
+  const MeshPlan alone = plan_mesh(v3({}, 1));
+  MeshPlanInput input = v3({.rows = 4, .cols = 1}, 1);
+  input.plan = ParallelPlan::pipeline;
+  const MeshPlan rows = plan_mesh(input);
+  EXPECT_NEAR(rows.weight_bytes, alone.weight_bytes / 4.0, 0.1 * alone.weight_bytes / 4.0);
+  EXPECT_NEAR(rows.cache_bytes, alone.cache_bytes * 16.0 / 61.0, 1.0);
+  EXPECT_NEAR(rows.decode.read_bytes, alone.decode.read_bytes, 1.0);
+  EXPECT_EQ(rows.decode.over_rows.bytes, 129280.0 * 4.0);  // the last row's logits; the others send 7168 values
+  EXPECT_EQ(rows.decode.over_cols.bytes, 0.0);
+  EXPECT_LT(rows.decode.tok_s, alone.decode.tok_s);
+  EXPECT_GT(rows.decode.tok_s, 0.9 * alone.decode.tok_s);
+}
+
+TEST_F(Plan, ChunksOfAPromptKeepTheRowsOfAPipelineBusy) {
+  MeshPlanInput one = v3({}, 1);
+  MeshPlanInput input = v3({.rows = 4, .cols = 1}, 1);
+  input.plan = ParallelPlan::pipeline;
+  one.prompt = input.prompt = 4096;  // 8 chunks
+  EXPECT_GT(plan_mesh(input).prefill.tok_s, 2.0 * plan_mesh(one).prefill.tok_s);
+  one.prompt = input.prompt = 128;  // one chunk
+  EXPECT_LT(plan_mesh(input).prefill.tok_s, plan_mesh(one).prefill.tok_s);
+}
+
+TEST_F(Plan, ARowOfAPipelineHoldsItsFilesOfTheStore) {
+  const fs::path store = convert(tiny_shakespeare());
+  const double bytes = weight_bytes(store);
+  const Tree document = plan({tiny_shakespeare().string(), "--mesh", "2x1", "--plan", "pipeline"}).json();
+  EXPECT_EQ(document.find("plan")->as_string("plan"), "pipeline");
+  EXPECT_LT(document.find("weight_bytes")->as_number("weight_bytes"), 0.65 * bytes);
+  EXPECT_GT(document.find("weight_bytes")->as_number("weight_bytes"), 0.45 * bytes);
+}
+
 TEST_F(Plan, HostsNeedLinksAndDevices) {
   expect_usage_error(plan({"--synthetic", "v2-lite", "--mesh", "1x2", "--hosts", "2"}), "give --link-gbit and --link-latency-us");
   expect_failure(plan({"--synthetic", "v2-lite", "--mesh", "1x2", "--hosts", "3", "--link-gbit", "1", "--link-latency-us", "1"}),

@@ -11,8 +11,9 @@ ids() { sed -nE 's/^ *"ids": (.*),$/\1/p' "$1"; }
 
 "$meshseek" "${generate[@]}" >"$work/alone.json" 2>/dev/null
 [[ -n $(ids "$work/alone.json") ]]
-for mesh in 1x2 2x2; do
-  launch -n $((${mesh%x*} * ${mesh#*x})) "$meshseek" "${generate[@]}" --mesh "$mesh" --threads 1 >"$work/ranks.json" 2>"$work/err" ||
-    { echo "mesh $mesh: exit code $?: $(cat "$work/err")" >&2; exit 1; }
+for devices in "1x2 users" "2x2 users" "2x1 pipeline" "2x2 pipeline"; do
+  read -r mesh plan <<<"$devices"
+  launch -n $((${mesh%x*} * ${mesh#*x})) "$meshseek" "${generate[@]}" --mesh "$mesh" --plan "$plan" --threads 1 >"$work/ranks.json" 2>"$work/err" ||
+    { echo "mesh $mesh, $plan: exit code $?: $(cat "$work/err")" >&2; exit 1; }
   diff <(ids "$work/alone.json") <(ids "$work/ranks.json")
 done

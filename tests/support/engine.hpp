@@ -18,7 +18,8 @@ struct EngineOptions {
   std::vector<std::string> sets = {};          ///< applied to both configs
   std::vector<std::string> prefill_sets = {};  ///< applied to the prefill config after `sets`
   std::size_t num_threads = 0;
-  std::int64_t max_tokens = 0;  ///< capacity; 0: max_position_embeddings
+  std::int64_t max_tokens = 0;              ///< capacity; 0: max_position_embeddings
+  ParallelPlan plan = ParallelPlan::users;  ///< of a MeshEngine
 };
 
 /// Converts a checkpoint into a temporary store, configures and loads it.

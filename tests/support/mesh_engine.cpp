@@ -22,11 +22,14 @@ MeshEngine::MeshEngine(const Path& checkpoint, const MeshShape& mesh, const Engi
     : mesh_(mesh), hf_(read_hf_config(checkpoint)) {
   const bool is_store = looks_like_store(checkpoint);
   const Path store = is_store ? checkpoint : folder_.path() / "store";
-  if (!is_store) convert_checkpoint(checkpoint, store, {.mesh = mesh, .dtype = options.dtype, .dtype_policy = options.dtype_policy});
+  if (!is_store)
+    convert_checkpoint(checkpoint, store,
+                       {.mesh = weight_mesh(mesh, options.plan), .dtype = options.dtype, .dtype_policy = options.dtype_policy});
   const StoreInfo info = read_store_info(store);
   const auto configure = [&](Mode mode) {
     const Tree document = make_model_config(hf_, {.mode = mode,
                                                   .mesh = {.shape = mesh, .device = {}},
+                                                  .plan = options.plan,
                                                   .weight_dtype = options.dtype,
                                                   .weight_config = info.weight_config,
                                                   .sets = options.sets});
@@ -34,13 +37,16 @@ MeshEngine::MeshEngine(const Path& checkpoint, const MeshShape& mesh, const Engi
   };
   const Tree prefill = configure(Mode::prefill);
   const Tree decode = configure(Mode::decode);
-  model_ = std::make_unique<Model>(hf_, MeshDevice{.shape = mesh, .device = {}});
+  model_ = std::make_unique<Model>(hf_, MeshDevice{.shape = mesh, .device = {}}, options.plan);
   for (const std::shared_ptr<Communicator>& door : make_thread_mesh(mesh)) {
     auto member = std::make_unique<MeshMember>();
     member->device = std::make_unique<Device>(std::max<std::size_t>(options.num_threads, 1), 0, door);
-    WeightLoader loader(store, info.mesh, false, door->rank());
-    member->prefill = create_run_config<Model::Config>(prefill, info.weight_config, "model", loader);
-    member->decode = create_run_config<Model::Config>(decode, info.weight_config, "model", loader);
+    RunConfigOptions merge;
+    if (const Tree* pipeline = prefill.find("pipeline"))
+      merge.elsewhere = model_->parts_elsewhere(from_tree<Pipeline::Config>(*pipeline, "model.pipeline"), door->row());
+    WeightLoader loader(store, info.mesh, false, merge.elsewhere.empty() ? door->rank() : door->col());
+    member->prefill = create_run_config<Model::Config>(prefill, info.weight_config, "model", loader, merge);
+    member->decode = create_run_config<Model::Config>(decode, info.weight_config, "model", loader, merge);
     members_.push_back(std::move(member));
   }
 }

@@ -2,7 +2,8 @@
 
 namespace meshseek {
 
-Model::Config Model::prefill_model_config(const HfConfig& hf, const MeshDevice& mesh) {
+Model::Config Model::prefill_model_config(const HfConfig& hf, const MeshDevice& whole_mesh, ParallelPlan plan) {
+  const MeshDevice mesh = {.shape = weight_mesh(whole_mesh.shape, plan), .device = whole_mesh.device};
   Config config;
   config.embedding = Embedding::prefill_model_config(hf, mesh);
   for (std::int64_t layer_idx = 0; layer_idx < hf.num_hidden_layers; ++layer_idx) {
@@ -16,10 +17,12 @@ Model::Config Model::prefill_model_config(const HfConfig& hf, const MeshDevice& 
     config.lm_head_1d = LmHead1d::prefill_model_config(hf, mesh);
   }
   if (mesh.shape.rows > 1) config.row_split = RowSplit::prefill_model_config(hf, mesh);
+  if (whole_mesh.shape.rows > mesh.shape.rows) config.pipeline = Pipeline::prefill_model_config(hf, whole_mesh);
   return config;
 }
 
-Model::Config Model::decode_model_config(const HfConfig& hf, const MeshDevice& mesh) {
+Model::Config Model::decode_model_config(const HfConfig& hf, const MeshDevice& whole_mesh, ParallelPlan plan) {
+  const MeshDevice mesh = {.shape = weight_mesh(whole_mesh.shape, plan), .device = whole_mesh.device};
   Config config;
   config.mode = Mode::decode;
   config.embedding = Embedding::decode_model_config(hf, mesh);
@@ -35,6 +38,7 @@ Model::Config Model::decode_model_config(const HfConfig& hf, const MeshDevice& m
     config.lm_head_1d = LmHead1d::decode_model_config(hf, mesh);
   }
   if (mesh.shape.rows > 1) config.row_split = RowSplit::decode_model_config(hf, mesh);
+  if (whole_mesh.shape.rows > mesh.shape.rows) config.pipeline = Pipeline::decode_model_config(hf, whole_mesh);
   return config;
 }
 
