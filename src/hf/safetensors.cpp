@@ -18,7 +18,7 @@ static_assert(std::endian::native == std::endian::little, "tensor data are read 
 
 constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;
 constexpr std::uint64_t kLengthBytes = 8;
-constexpr std::size_t kMaxRank = 8;
+constexpr std::size_t kMaxRank = Shape::kMaxRank;
 
 struct DtypeInfo {
   HfDtype dtype = HfDtype::F32;

@@ -72,6 +72,11 @@ class Flat {
     std::memcpy(file_.data() + position(id), &value, sizeof(value));
     return file_;
   }
+  /// Gives the vector of field `id` another length.
+  std::string with_length(std::size_t id, std::uint32_t length) {
+    std::memcpy(file_.data() + follow(position(id)), &length, sizeof(length));
+    return file_;
+  }
 
  private:
   template <class T>
@@ -124,7 +129,7 @@ std::vector<MalformedFile> malformed_frames() {
 std::vector<MalformedFile> malformed_specs() {
   const std::int64_t large = std::numeric_limits<std::uint32_t>::max();
   return {
-      {"rank", changed([](auto& h) { h.shape = {1, 1, 1, 1, 1, 1, 1, 1, 16}; }), "rank 9; at most 8"},
+      {"rank", Flat(changed([](auto& h) { h.shape = {1, 1, 1, 1, 1, 1, 1, 16}; })).down(0).with_length(0, 9), "rank 9; at most 8"},
       {"element-type", changed([](auto& h) { h.dtype = static_cast<DataType>(8); }), "element type 8 is not supported; at most 7"},
       {"tile-height", Flat(tiles()).down(0).down(1).down(2).down(0).with(0, std::uint32_t{16}), "other tiles; expected 32x32"},
       {"volume-overflows", changed([=](auto& h) { h.shape = {large, large, large}; }), "[4294967295, 4294967295, 4294967295] is too large"},

@@ -16,7 +16,7 @@ namespace {
 namespace fb = ::meshseek::tensorbin;
 
 constexpr std::size_t kSizeBytes = sizeof(std::uint64_t);
-constexpr std::size_t kMaxRank = 8;
+constexpr std::size_t kMaxRank = Shape::kMaxRank;
 
 [[noreturn]] void fail(const Path& path, const std::string& what) {
   throw Error(fmt::format("[{}] {}; convert the store again", path.string(), what));

@@ -228,8 +228,6 @@ TEST_F(TensorFiles, BuffersThatDoNotFitTheHeaderAreNotWritten) {
               ThrowsMessage<ShapeError>(HasSubstr("needs 64 bytes in each shard but was given 60")));
   EXPECT_THAT([&] { written(good_bytes, {1}, {4, 4}); }, ThrowsMessage<Error>(HasSubstr("a shard uses buffer 1 of 1")));
   EXPECT_THAT([&] { written(good_bytes, {0, 0}, {4, 4}); }, ThrowsMessage<Error>(HasSubstr("1 shards but buffers for 2")));
-  EXPECT_THAT([&] { written(good_bytes, {0}, {1, 1, 1, 1, 1, 1, 1, 1, 16}); },
-              ThrowsMessage<ShapeError>(HasSubstr("at most 8 dimensions")));
   EXPECT_FALSE(std::filesystem::exists(path()));
 }
 

@@ -17,7 +17,6 @@ namespace fb = ::meshseek::tensorbin;
 using Builder = flatbuffers::FlatBufferBuilder;
 using Words = std::vector<std::uint32_t>;
 
-constexpr std::size_t kMaxRank = 8;
 constexpr std::size_t kAlignment = 64;  ///< of the data region and of every distinct shard
 
 flatbuffers::Offset<fb::CoreRangeSet> write_grid(Builder& builder, const CoreRangeSet& grid) {
@@ -98,10 +97,6 @@ std::size_t check_header(const Path& path, const TensorFileHeader& header, std::
   }
   for (const std::size_t buffer_idx : buffer_of_shard) {
     if (buffer_idx >= num_buffers) throw Error(fmt::format("[{}] a shard uses buffer {} of {}", path.string(), buffer_idx, num_buffers));
-  }
-  if (header.shape.size() > kMaxRank) {
-    throw ShapeError(
-        fmt::format("[{}] {} cannot be stored; expected at most {} dimensions", path.string(), to_string(header.shape), kMaxRank));
   }
   const std::int64_t bytes = storage_bytes(header.shape, header.dtype, header.layout);
   if (bytes == 0) throw Error(fmt::format("[{}] an empty tensor cannot be stored", path.string()));

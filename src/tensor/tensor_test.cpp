@@ -27,6 +27,20 @@ std::vector<float> random_values(std::int64_t count, unsigned seed) {
   return values;
 }
 
+TEST(Shape, HasAtMostEightDimensions) {
+  Shape shape = {1, 2, 3, 4, 5, 6, 7, 8};
+  EXPECT_EQ(shape.size(), 8U);
+  EXPECT_EQ(shape.back(), 8);
+  EXPECT_THAT([&] { shape.push_back(9); }, ThrowsMessage<ShapeError>(HasSubstr("a shape of 9 dimensions; expected at most 8")));
+  EXPECT_THAT([] { return Shape(std::vector<std::int64_t>(9, 1)); }, ThrowsMessage<ShapeError>(HasSubstr("expected at most 8")));
+}
+
+TEST(Shape, IsEqualWhenAllItsDimensionsAre) {
+  EXPECT_EQ(Shape({2, 3}), Shape(std::vector<std::int64_t>{2, 3}));
+  EXPECT_NE(Shape({2, 3}), Shape({2, 3, 1}));
+  EXPECT_NE(Shape({2, 3}), Shape({2, 4}));
+}
+
 TEST(Shape, VolumeRefusesNegativeDimensionsAndOverflow) {
   EXPECT_EQ(volume({}), 1);
   EXPECT_EQ(volume({3, 0, 5}), 0);

@@ -141,7 +141,7 @@ TEST_F(Bench, TheBreakdownAddsUpToThePass) {
     EXPECT_NEAR(sum, number(row, "wall_s"), 1e-9);
     EXPECT_GE(other, 0.0);
     EXPECT_TRUE(names.contains("lm_head (linear)"));
-    EXPECT_TRUE(names.contains("moe.experts.w1 (grouped_linear)"));
+    EXPECT_TRUE(names.contains("moe.experts.w1 (grouped_gated_linear)"));
   }
   const Result table = run(
       {"bench", checkpoint("v3-tiny").string(), "--calibration-size", "8", "--pp", "8", "--tg", "0", "--reps", "1", "--breakdown", "--md"});

@@ -222,7 +222,7 @@ TEST_F(Run, ThePlanLogShowsEachDistinctPlanOnce) {
   const Result result = run({"run", v3_tiny_, "--ids", "5,6,7", "-n", "4"});
   EXPECT_EQ(result.exit_code, 0);
   for (const char* part :
-       {"plan linear ", "plan grouped_linear ", "plan mul ", "plan flash_mla_decode ", "result in L1", "result in DRAM"}) {
+       {"plan linear ", "plan grouped_linear ", "plan gated_linear ", "plan flash_mla_decode ", "result in L1", "result in DRAM"}) {
     EXPECT_THAT(result.err, HasSubstr(part));
   }
   std::istringstream lines(result.err);

@@ -111,7 +111,7 @@ Model::Share Model::share_of(const Tensor& ids, const Config& cfg, std::span<Sta
   if (cfg.pipeline) share.stage = pipeline_.stage(*cfg.pipeline, row);
   if (!cfg.row_split) {
     share.positions = std::move(positions);
-    share.states = {states.begin(), states.end()};
+    share.states.assign(states.begin(), states.end());
     share.ids = ids;
     return share;
   }
