@@ -63,7 +63,7 @@ struct Found {
   std::vector<std::string_view> known = keys_of(parent);
   // An absent submodule is null here; an unset field exists.
   if (!is_operator(parent)) std::erase_if(known, [&](std::string_view key) { return parent.find(key)->is_null(); });
-  throw Error(fmt::format("[explain {}] {} has no {}{}", path, walked.empty() ? "the config" : walked, quoted(name),
+  throw Error(fmt::format("[explain {}] {} has no {}{}", path, walked.empty() ? "the config" : walked, in_quotes(name),
                           known_names_hint(name, known)));
 }
 

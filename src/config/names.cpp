@@ -21,7 +21,7 @@ std::string join_path(std::string_view path, std::string_view name) {
   return joined.append(name);
 }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string shown = fmt::format("\"{}\"", text.substr(0, kMaxShownBytes));
   // A message is one line, and a cut may fall inside a character.
   for (char& byte : shown) {

@@ -13,7 +13,7 @@ namespace meshseek {
 std::string join_path(std::string_view path, std::string_view name);
 
 /// A name of a file or user for a message: in quotes, at most 60 bytes, one line of ASCII.
-std::string quoted(std::string_view text);
+std::string in_quotes(std::string_view text);
 
 /// Edits (insert, delete, replace, swap of neighbours) that turn `a` into `b`; the optimal-string-alignment distance.
 std::size_t edit_distance(std::string_view a, std::string_view b);

@@ -26,7 +26,7 @@ bool holds_operators(const Tree& tree) {
 [[noreturn]] void throw_no_member(const Tree& parent, std::string_view path, std::string_view name) {
   const std::string where = shown_path(path);
   parent.as_object(where + "." + std::string(name));  // throws when it is something that has no members
-  throw ConfigError(fmt::format("[{}] there is no {} to change here{}", where, quoted(name), known_names_hint(name, keys_of(parent))));
+  throw ConfigError(fmt::format("[{}] there is no {} to change here{}", where, in_quotes(name), known_names_hint(name, keys_of(parent))));
 }
 
 /// Refuses to change what an operator is: an overlay changes fields.
@@ -68,7 +68,7 @@ Assignment parse_assignment(std::string_view text) {
   }
   if (assignment.segments.size() > static_cast<std::size_t>(kMaxTreeDepth)) {
     throw ConfigError(
-        fmt::format("[--set {}] the path has {} names; expected at most {}", quoted(text), assignment.segments.size(), kMaxTreeDepth));
+        fmt::format("[--set {}] the path has {} names; expected at most {}", in_quotes(text), assignment.segments.size(), kMaxTreeDepth));
   }
   const auto is_wildcard = [](std::string_view segment) { return segment == "*" || segment == "**"; };
   assignment.has_wildcards = std::any_of(assignment.segments.begin(), assignment.segments.end(), is_wildcard);

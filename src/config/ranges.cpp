@@ -291,7 +291,7 @@ RangePattern parse_range(std::string_view pattern, std::string_view where) {
                            .last = parse_index(is_single ? pattern : pattern.substr(dash + 1))};
   if (range.first < 0 || range.last < 0) {
     throw ConfigError(fmt::format("[{}] the key {} is no range of layers; expected \"7\" or \"0-31\" (below {}, no leading zeros)",
-                                  shown_path(where), quoted(pattern), kMaxLayers));
+                                  shown_path(where), in_quotes(pattern), kMaxLayers));
   }
   if (range.last < range.first) {
     throw ConfigError(

@@ -53,7 +53,7 @@ std::size_t read_name(const Tree& tree, std::string_view where, std::string_view
   const std::string& given = tree.as_string(where);
   const auto found = std::find(known.begin(), known.end(), given);
   if (found == known.end()) {
-    throw ConfigError(fmt::format("[{}] unknown {} {}{}", where, what, quoted(given), known_names_hint(given, known)));
+    throw ConfigError(fmt::format("[{}] unknown {} {}{}", where, what, in_quotes(given), known_names_hint(given, known)));
   }
   return static_cast<std::size_t>(found - known.begin());
 }
@@ -79,7 +79,7 @@ void check_keys(const Tree& tree, std::string_view where, std::string_view op, b
     const std::string_view key = member.first;
     if ((key == "op" && !op.empty()) || (key == "type" && has_type)) continue;
     if (std::find(known.begin(), known.end(), key) != known.end()) continue;
-    throw ConfigError(fmt::format("[{}] unknown key {}{}", where, quoted(key), known_names_hint(key, known)));
+    throw ConfigError(fmt::format("[{}] unknown key {}{}", where, in_quotes(key), known_names_hint(key, known)));
   }
 }
 

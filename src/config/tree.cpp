@@ -83,7 +83,7 @@ std::string describe(const Tree& tree) {
   if (tree.is_array()) return fmt::format("an array of {}", tree.as_array("").size());
   if (tree.is_object()) return "an object";
   if (tree.is_number() && !tree.is_integer()) return fmt::format("a number ({})", tree.as_number(""));
-  const std::string shown = tree.is_string() ? quoted(tree.as_string("")) : to_json_line(tree);
+  const std::string shown = tree.is_string() ? in_quotes(tree.as_string("")) : to_json_line(tree);
   return fmt::format("{} {} ({})", tree.is_integer() ? "an" : "a", tree.type_name(), shown);
 }
 

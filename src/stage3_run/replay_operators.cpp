@@ -263,7 +263,7 @@ const ReplayOperator& find_replay_operator(std::string_view op, const std::strin
     if (known.op == op) return known;
     names.push_back(known.op);
   }
-  throw Error(fmt::format("[{}] there is no operator {}{}", where, quoted(op), known_names_hint(op, names)));
+  throw Error(fmt::format("[{}] there is no operator {}{}", where, in_quotes(op), known_names_hint(op, names)));
 }
 
 }  // namespace meshseek
