@@ -21,6 +21,7 @@ struct SourceFlags {
   std::string dtype = {};
   std::string dtype_policy = {};
   std::string mesh = {};
+  bool deterministic = false;  ///< also decides how a checkpoint is cut for a mesh
 };
 
 /// Changes to the configs that stage 2 makes.
@@ -40,8 +41,10 @@ struct DeviceFlags {
   std::size_t num_threads = 0;  ///< of each device; 0: an equal share of the usable cores
 };
 
-/// --dtype, --dtype-policy, --mesh
+/// --dtype, --dtype-policy, --mesh, --deterministic
 void add_conversion_flags(CLI::App& verb, SourceFlags& flags);
+/// --deterministic
+void add_deterministic_flag(CLI::App& verb, SourceFlags& flags);
 /// --overlay, --set
 void add_overlay_flags(CLI::App& verb, ConfigFlags& flags);
 /// --prefill-config, --decode-config and add_overlay_flags()

@@ -22,6 +22,8 @@ class ModelSource {
   /// Standard dtype of the projections in the store that there is or will be.
   DataType dtype() const { return options_.dtype; }
   const MeshShape& mesh() const { return options_.mesh; }
+  /// Asked for by the flag, or by a store that was cut for it.
+  bool deterministic() const { return options_.deterministic; }
 
   /// The store; a checkpoint is converted into $MESHSEEK_CACHE unless that was done before. \throws Error, Interrupted.
   Path prepare_store() const;

@@ -18,15 +18,21 @@ namespace meshseek {
 namespace {
 
 /// Checks what stands beside the "model" part of a model config document.
-void check_frame(const Tree& document, const MeshShape& mesh, const std::string& mode) {
+void check_frame(const Tree& document, const StoreInfo& store, const std::string& mode) {
   const std::string where = mode + " config";
   model_part_of(document, where);
   if (const std::string& given = document.find("mode")->as_string(where + " mode"); given != mode) {
     throw ConfigError(fmt::format("[{}] is for mode \"{}\"; expected \"{}\"", where, given, mode));
   }
-  if (const std::string& given = document.find("mesh")->as_string(where + " mesh"); given != to_string(mesh)) {
+  if (const std::string& given = document.find("mesh")->as_string(where + " mesh"); given != to_string(store.mesh)) {
     throw ConfigError(fmt::format("[{}] is for mesh {} but the store is for mesh {}; configure or convert for the same mesh", where, given,
-                                  to_string(mesh)));
+                                  to_string(store.mesh)));
+  }
+  const Tree* flag = document.find("deterministic");
+  const bool deterministic = flag != nullptr && flag->as_bool(where + " deterministic");
+  if (store.mesh.cols > 1 && deterministic != store.deterministic) {
+    throw ConfigError(fmt::format("[{}] is {}deterministic but the store for mesh {} was converted {} --deterministic; expected the same of both",
+                                  where, deterministic ? "" : "not ", to_string(store.mesh), store.deterministic ? "with" : "without"));
   }
 }
 
@@ -56,8 +62,8 @@ RunPlan make_run_plan(const Path& store, const Tree& prefill_config, const Tree&
                   .on_progress = options.on_progress};
   const std::int64_t most = plan.hf.max_position_embeddings;
   plan.capacity = options.max_tokens > 0 ? std::min(options.max_tokens, most) : most;
-  check_frame(prefill_config, plan.info.mesh, "prefill");
-  check_frame(decode_config, plan.info.mesh, "decode");
+  check_frame(prefill_config, plan.info, "prefill");
+  check_frame(decode_config, plan.info, "decode");
   return plan;
 }
 

@@ -22,11 +22,13 @@ MeshEngine::MeshEngine(const Path& checkpoint, const MeshShape& mesh, const Engi
     : mesh_(mesh), hf_(read_hf_config(checkpoint)) {
   const bool is_store = looks_like_store(checkpoint);
   const Path store = is_store ? checkpoint : folder_.path() / "store";
-  if (!is_store) convert_checkpoint(checkpoint, store, {.mesh = mesh, .dtype = options.dtype, .dtype_policy = options.dtype_policy});
+  if (!is_store) convert_checkpoint(checkpoint, store, {.mesh = mesh, .deterministic = options.deterministic, .dtype = options.dtype, .dtype_policy = options.dtype_policy});
   const StoreInfo info = read_store_info(store);
+  const auto num_threads = static_cast<std::int64_t>(std::max<std::size_t>(options.num_threads, 1));
   const auto configure = [&](Mode mode) {
     const Tree document = make_model_config(hf_, {.mode = mode,
-                                                  .mesh = {.shape = mesh, .device = {}},
+                                                  .mesh = {.shape = mesh, .device = {.num_cores = num_threads}},
+                                                  .deterministic = options.deterministic,
                                                   .weight_dtype = options.dtype,
                                                   .weight_config = info.weight_config,
                                                   .sets = options.sets});
@@ -37,7 +39,7 @@ MeshEngine::MeshEngine(const Path& checkpoint, const MeshShape& mesh, const Engi
   model_ = std::make_unique<Model>(hf_, MeshDevice{.shape = mesh, .device = {}});
   for (const std::shared_ptr<Communicator>& door : make_thread_mesh(mesh)) {
     auto member = std::make_unique<MeshMember>();
-    member->device = std::make_unique<Device>(std::max<std::size_t>(options.num_threads, 1), 0, door);
+    member->device = std::make_unique<Device>(static_cast<std::size_t>(num_threads), 0, door);
     WeightLoader loader(store, info.mesh, false, door->rank());
     member->prefill = create_run_config<Model::Config>(prefill, info.weight_config, "model", loader);
     member->decode = create_run_config<Model::Config>(decode, info.weight_config, "model", loader);

@@ -28,7 +28,7 @@ void convert_queries(const HfConfig& hf, const StateDictView& state_dict, const 
     return;
   }
   config.set("wq_a", convert_linear(state_dict, "q_a_proj",
-                                    {.out = hf.q_lora_rank, .in = hf.hidden_size, .split = split_inputs(), .has_bias = hf.attention_bias},
+                                    {.out = hf.q_lora_rank, .in = hf.hidden_size, .split = output.split_product(), .has_bias = hf.attention_bias},
                                     output.sub("wq_a")));
   config.set("q_norm", RmsNorm::convert_weights({hf.q_lora_rank}, state_dict.sub("q_a_layernorm"), output.sub("q_norm"), mesh));
   config.set("wq_b",
@@ -44,7 +44,7 @@ WeightConfig Mla::convert_weights(const HfConfig& hf, const StateDictView& state
   convert_queries(hf, state_dict, output, mesh, config);
   config.set("wkv_a", convert_linear(
                           state_dict, "kv_a_proj_with_mqa",
-                          {.out = rank + hf.qk_rope_head_dim, .in = hf.hidden_size, .split = split_inputs(), .has_bias = hf.attention_bias},
+                          {.out = rank + hf.qk_rope_head_dim, .in = hf.hidden_size, .split = output.split_product(), .has_bias = hf.attention_bias},
                           output.sub("wkv_a")));
   config.set("kv_norm", RmsNorm::convert_weights({rank}, state_dict.sub("kv_a_layernorm"), output.sub("kv_norm"), mesh));
   const WeightRows kv_b = state_dict.rows("kv_b_proj.weight", {heads * (hf.qk_nope_head_dim + hf.v_head_dim), rank});
@@ -53,7 +53,7 @@ WeightConfig Mla::convert_weights(const HfConfig& hf, const StateDictView& state
   config.set("wo",
              convert_linear(
                  state_dict, "o_proj",
-                 {.out = hf.hidden_size, .in = heads * hf.v_head_dim, .split = split_inputs(hf.v_head_dim), .has_bias = hf.attention_bias},
+                 {.out = hf.hidden_size, .in = heads * hf.v_head_dim, .split = output.split_product(hf.v_head_dim), .has_bias = hf.attention_bias},
                  output.sub("wo")));
   return config;
 }

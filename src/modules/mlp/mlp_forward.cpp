@@ -4,13 +4,17 @@
 
 namespace meshseek {
 
-Tensor Mlp::forward(const Tensor& x, const Config& cfg) const {
+Tensor Mlp::inner(const Tensor& x, const Config& cfg) const {
   Tensor gate = linear(x, cfg.w1);        // [T, inner]
   Tensor up = linear(x, cfg.w3);          // [T, inner]
   Tensor inner = mul(gate, up, cfg.mul);  // [T, inner]
   gate.deallocate();
   up.deallocate();
-  return linear(inner, cfg.w2);  // [T, hidden_size]
+  return inner;
+}
+
+Tensor Mlp::forward(const Tensor& x, const Config& cfg) const {
+  return linear(inner(x, cfg), cfg.w2);  // [T, hidden_size]
 }
 
 }  // namespace meshseek

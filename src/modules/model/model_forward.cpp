@@ -103,17 +103,22 @@ Tensor Model::collected(Tensor x, const Config& cfg, const Share& share, bool on
 }
 
 void Model::add_to(Trace& trace, const Tensor& h, const Config& cfg, const Share& share, bool only_last) const {
-  trace.hidden.push_back(collected(cfg.lm_head_1d ? columns_.whole(h, cfg.lm_head_1d->all_gather) : h, cfg, share, only_last));
+  const auto& norm = cfg.distributed_rms_norm;
+  const std::optional<AllGatherConfig> gather =
+      norm && norm->gather_tokens ? norm->gather_tokens : cfg.lm_head_1d ? cfg.lm_head_1d->all_gather : std::nullopt;
+  trace.hidden.push_back(collected(columns_.whole(h, gather), cfg, share, only_last));
 }
 
 Model::Output Model::finish(Tensor h, const Config& cfg, const Share& share, Logits logits) const {
   Output output;
-  output.post_norm = cfg.distributed_rms_norm ? distributed_rms_norm_.forward(h, cfg.norm, *cfg.distributed_rms_norm)
-                                              : norm_.forward(h, cfg.norm);  // [T or 1, hidden_size]
+  const Tensor normed = cfg.distributed_rms_norm ? distributed_rms_norm_.forward(h, cfg.norm, *cfg.distributed_rms_norm)
+                                                 : norm_.forward(h, cfg.norm);  // [T or 1, hidden_size]
+  const bool is_whole = cfg.distributed_rms_norm && cfg.distributed_rms_norm->gather_tokens;
+  output.post_norm = is_whole ? columns_.piece(normed) : normed;
   output.pre_norm = std::move(h);
   if (logits == Logits::none) return output;
-  Tensor own = cfg.lm_head_1d ? lm_head_1d_.forward(output.post_norm, cfg.lm_head, *cfg.lm_head_1d)
-                              : lm_head_.forward(output.post_norm, cfg.lm_head);  // [T or 1, vocab_size]
+  Tensor own = cfg.lm_head_1d ? lm_head_1d_.forward(normed, cfg.lm_head, *cfg.lm_head_1d)
+                              : lm_head_.forward(normed, cfg.lm_head);  // [T or 1, vocab_size]
   output.logits = collected(std::move(own), cfg, share, logits == Logits::last);
   return output;
 }
