@@ -63,7 +63,8 @@ Tree model_config(const ModelSource& source, const ConfigFlags& flags, Mode mode
   if (!file.empty()) {
     Tree document = with_overlays(read_json_file(file), read_overlays(flags), flags.sets, file, provenance);
     if (source.deterministic() && document.find("deterministic") == nullptr) {
-      throw ConfigError(fmt::format("[{}] was configured without --deterministic; configure it again with the flag, or leave the flag out", file));
+      throw ConfigError(
+          fmt::format("[{}] was configured without --deterministic; configure it again with the flag, or leave the flag out", file));
     }
     return document;
   }

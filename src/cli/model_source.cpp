@@ -81,8 +81,9 @@ void ModelSource::check_store_flags(const SourceFlags& flags) {
   options_.dtype = info.dtype;
   options_.mesh = info.mesh;
   if (options_.joins_outputs() && !info.deterministic) {
-    throw Error(fmt::format("[{}] was converted for mesh {} without --deterministic; convert it again with the flag (STORE may be the source)",
-                            folder_.string(), to_string(info.mesh)));
+    throw Error(
+        fmt::format("[{}] was converted for mesh {} without --deterministic; convert it again with the flag (STORE may be the source)",
+                    folder_.string(), to_string(info.mesh)));
   }
   options_.deterministic = flags.deterministic || info.deterministic;
 }

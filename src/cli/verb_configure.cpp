@@ -86,8 +86,8 @@ std::string diff_text(const ConfigureFlags& flags) {
   if (has_model == (flags.diff.size() == 2))
     throw UsageError("[--diff] expected two config files, or MODEL and one; put MODEL before --diff");
   const bool has_flags = !flags.mode.empty() || !flags.device.empty() || !flags.devices.bind.empty() || flags.devices.num_threads > 0 ||
-                         !flags.source.mesh.empty() || flags.source.deterministic || !flags.source.dtype.empty() || !flags.config.overlays.empty() ||
-                         !flags.config.sets.empty();
+                         !flags.source.mesh.empty() || flags.source.deterministic || !flags.source.dtype.empty() ||
+                         !flags.config.overlays.empty() || !flags.config.sets.empty();
   if (!has_model && has_flags)
     throw UsageError("[--diff] two files are compared as they are; leave the other flags out, or name a MODEL and one file");
   const Tree right = read_model_config(flags.diff.back());

@@ -101,8 +101,7 @@ Dispatched moe_dispatch_some(const Tensor& x, const Routing& routing, std::span<
 }
 
 Dispatched group_slots(const Routing& routing, std::span<const std::int64_t> places, std::int64_t num_groups) {
-  return grouped(routing, num_groups,
-                 [&](std::int32_t expert_idx) { return given_place(expert_idx, places, num_groups, "group_slots"); });
+  return grouped(routing, num_groups, [&](std::int32_t expert_idx) { return given_place(expert_idx, places, num_groups, "group_slots"); });
 }
 
 Tensor moe_combine(const Tensor& rows, const Dispatched& dispatched, const Routing& routing, const MoeCombineConfig& cfg) {

@@ -31,8 +31,9 @@ void check_frame(const Tree& document, const StoreInfo& store, const std::string
   const Tree* flag = document.find("deterministic");
   const bool deterministic = flag != nullptr && flag->as_bool(where + " deterministic");
   if (store.mesh.cols > 1 && deterministic != store.deterministic) {
-    throw ConfigError(fmt::format("[{}] is {}deterministic but the store for mesh {} was converted {} --deterministic; expected the same of both",
-                                  where, deterministic ? "" : "not ", to_string(store.mesh), store.deterministic ? "with" : "without"));
+    throw ConfigError(
+        fmt::format("[{}] is {}deterministic but the store for mesh {} was converted {} --deterministic; expected the same of both", where,
+                    deterministic ? "" : "not ", to_string(store.mesh), store.deterministic ? "with" : "without"));
   }
 }
 

@@ -218,10 +218,11 @@ TEST(DeterministicStores, AConfigThatTheCutDoesNotFitIsRefusedWithOneLine) {
     const auto config = [&](Mode mode) {
       return make_model_config(hf, {.mode = mode, .mesh = {.shape = {1, 2}, .device = {}}, .deterministic = !is_deterministic});
     };
-    EXPECT_THAT([&] { Runner(store, config(Mode::prefill), config(Mode::decode), {}); },
-                ::testing::ThrowsMessage<ConfigError>(::testing::HasSubstr(
-                    is_deterministic ? "[prefill config] is not deterministic but the store for mesh 1x2 was converted with --deterministic"
-                                     : "[prefill config] is deterministic but the store for mesh 1x2 was converted without --deterministic")));
+    EXPECT_THAT(
+        [&] { Runner(store, config(Mode::prefill), config(Mode::decode), {}); },
+        ::testing::ThrowsMessage<ConfigError>(::testing::HasSubstr(
+            is_deterministic ? "[prefill config] is not deterministic but the store for mesh 1x2 was converted with --deterministic"
+                             : "[prefill config] is deterministic but the store for mesh 1x2 was converted without --deterministic")));
   }
 }
 

@@ -22,7 +22,10 @@ MeshEngine::MeshEngine(const Path& checkpoint, const MeshShape& mesh, const Engi
     : mesh_(mesh), hf_(read_hf_config(checkpoint)) {
   const bool is_store = looks_like_store(checkpoint);
   const Path store = is_store ? checkpoint : folder_.path() / "store";
-  if (!is_store) convert_checkpoint(checkpoint, store, {.mesh = mesh, .deterministic = options.deterministic, .dtype = options.dtype, .dtype_policy = options.dtype_policy});
+  if (!is_store)
+    convert_checkpoint(
+        checkpoint, store,
+        {.mesh = mesh, .deterministic = options.deterministic, .dtype = options.dtype, .dtype_policy = options.dtype_policy});
   const StoreInfo info = read_store_info(store);
   const auto num_threads = static_cast<std::int64_t>(std::max<std::size_t>(options.num_threads, 1));
   const auto configure = [&](Mode mode) {

@@ -21,10 +21,10 @@ class ColumnSplit {
     std::optional<AllGatherConfig> gather_inner = {};
 
     static constexpr auto fields() {
-      return std::tuple{
-          field("all_gather", &Config::all_gather, "whole tokens of the columns' pieces; deterministic: they come whole"),
-          field("reduce_scatter", &Config::reduce_scatter, "sums the columns' terms; each keeps its piece"),
-          field("gather_inner", &Config::gather_inner, "deterministic: inner values of all columns, for the outputs of w2 that a column has")};
+      return std::tuple{field("all_gather", &Config::all_gather, "whole tokens of the columns' pieces; deterministic: they come whole"),
+                        field("reduce_scatter", &Config::reduce_scatter, "sums the columns' terms; each keeps its piece"),
+                        field("gather_inner", &Config::gather_inner,
+                              "deterministic: inner values of all columns, for the outputs of w2 that a column has")};
     }
   };
 

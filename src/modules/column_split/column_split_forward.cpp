@@ -34,9 +34,7 @@ Tensor ColumnSplit::term(const Tensor& x, const LinearConfig& cfg) const {
   return linear(x, without_bias);
 }
 
-Tensor ColumnSplit::sum(const Tensor& term, const ReduceScatterConfig& cfg) const {
-  return reduce_scatter(padded(term), cfg);
-}
+Tensor ColumnSplit::sum(const Tensor& term, const ReduceScatterConfig& cfg) const { return reduce_scatter(padded(term), cfg); }
 
 Tensor ColumnSplit::product(const Tensor& x, const LinearConfig& cfg, std::int64_t out, const std::optional<AllReduceConfig>& add,
                             const std::optional<AllGatherConfig>& join) const {

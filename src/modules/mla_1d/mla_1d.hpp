@@ -20,11 +20,12 @@ class Mla1d {
     std::optional<AllGatherConfig> gather_heads = {};    ///< deterministic
 
     static constexpr auto fields() {
-      return std::tuple{field("all_gather", &Config::all_gather, "whole tokens for wq, without q_lora_rank"),
-                        field("all_reduce", &Config::all_reduce, "sums the columns' terms of wq_a and of wkv_a"),
-                        field("reduce_scatter", &Config::reduce_scatter, "sums the columns' terms of wo; each keeps its piece"),
-                        field("gather_outputs", &Config::gather_outputs, "deterministic: the columns' outputs of wq_a and of wkv_a"),
-                        field("gather_heads", &Config::gather_heads, "deterministic: values of all heads, for the outputs of wo that a column has")};
+      return std::tuple{
+          field("all_gather", &Config::all_gather, "whole tokens for wq, without q_lora_rank"),
+          field("all_reduce", &Config::all_reduce, "sums the columns' terms of wq_a and of wkv_a"),
+          field("reduce_scatter", &Config::reduce_scatter, "sums the columns' terms of wo; each keeps its piece"),
+          field("gather_outputs", &Config::gather_outputs, "deterministic: the columns' outputs of wq_a and of wkv_a"),
+          field("gather_heads", &Config::gather_heads, "deterministic: values of all heads, for the outputs of wo that a column has")};
     }
   };
 

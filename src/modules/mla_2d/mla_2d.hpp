@@ -31,16 +31,17 @@ class Mla2d {
     std::optional<AllGatherConfig> gather_heads = {};    ///< deterministic
 
     static constexpr auto fields() {
-      return std::tuple{field("all_gather", &Config::all_gather, "whole tokens for wq, without q_lora_rank"),
-                        field("all_reduce", &Config::all_reduce, "sums the columns' terms of wq_a and of wkv_a"),
-                        field("heads_to_users", &Config::heads_to_users, "absorbed: queries to the columns that keep their users' caches"),
-                        field("concat", &Config::concat, "absorbed: both parts of a query"),
-                        field("users_to_heads", &Config::users_to_heads, "absorbed: the heads' results back to their columns"),
-                        field("gather_latents", &Config::gather_latents, "naive: latents of all rows' tokens"),
-                        field("broadcast_past", &Config::broadcast_past, "naive: cached latents; the root is their owner"),
-                        field("reduce_scatter", &Config::reduce_scatter, "sums the columns' terms of wo; each keeps its piece"),
-                        field("gather_outputs", &Config::gather_outputs, "deterministic: the columns' outputs of wq_a and of wkv_a"),
-                        field("gather_heads", &Config::gather_heads, "deterministic: values of all heads, for the outputs of wo that a column has")};
+      return std::tuple{
+          field("all_gather", &Config::all_gather, "whole tokens for wq, without q_lora_rank"),
+          field("all_reduce", &Config::all_reduce, "sums the columns' terms of wq_a and of wkv_a"),
+          field("heads_to_users", &Config::heads_to_users, "absorbed: queries to the columns that keep their users' caches"),
+          field("concat", &Config::concat, "absorbed: both parts of a query"),
+          field("users_to_heads", &Config::users_to_heads, "absorbed: the heads' results back to their columns"),
+          field("gather_latents", &Config::gather_latents, "naive: latents of all rows' tokens"),
+          field("broadcast_past", &Config::broadcast_past, "naive: cached latents; the root is their owner"),
+          field("reduce_scatter", &Config::reduce_scatter, "sums the columns' terms of wo; each keeps its piece"),
+          field("gather_outputs", &Config::gather_outputs, "deterministic: the columns' outputs of wq_a and of wkv_a"),
+          field("gather_heads", &Config::gather_heads, "deterministic: values of all heads, for the outputs of wo that a column has")};
     }
   };
 

@@ -104,8 +104,9 @@ Tensor Model::collected(Tensor x, const Config& cfg, const Share& share, bool on
 
 void Model::add_to(Trace& trace, const Tensor& h, const Config& cfg, const Share& share, bool only_last) const {
   const auto& norm = cfg.distributed_rms_norm;
-  const std::optional<AllGatherConfig> gather =
-      norm && norm->gather_tokens ? norm->gather_tokens : cfg.lm_head_1d ? cfg.lm_head_1d->all_gather : std::nullopt;
+  const std::optional<AllGatherConfig> gather = norm && norm->gather_tokens ? norm->gather_tokens
+                                                : cfg.lm_head_1d            ? cfg.lm_head_1d->all_gather
+                                                                            : std::nullopt;
   trace.hidden.push_back(collected(columns_.whole(h, gather), cfg, share, only_last));
 }
 
