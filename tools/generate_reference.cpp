@@ -188,6 +188,7 @@ std::string model_config_schema() {
                   properties_of({{"format_version", constant(1)},
                                  {"mode", schema::enum_schema({"prefill", "decode"})},
                                  {"mesh", mesh_schema()},
+                                 {"deterministic", schema::type_schema("boolean")},
                                  {"device", std::move(device)},
                                  {"model", std::move(model)}}),
                   {"format_version", "mode", "mesh", "model"}, definitions.tree());
@@ -259,6 +260,7 @@ std::string weight_config_schema() {
                                  {"converter_version", schema::integer_schema(1, std::numeric_limits<std::int64_t>::max())},
                                  {"source_digest", schema::type_schema("string")},
                                  {"mesh", mesh_schema()},
+                                 {"deterministic", schema::type_schema("boolean")},
                                  {"dtype", projection_dtype()},
                                  {"dtype_policy", schema::type_schema("object")},
                                  {"model", *children_schema<Model::Config>(leaf, false)}}),

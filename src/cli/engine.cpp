@@ -60,12 +60,20 @@ std::size_t cores_of_device(const MeshShape& mesh, const DeviceFlags& flags) {
 
 Tree model_config(const ModelSource& source, const ConfigFlags& flags, Mode mode, const Tree& weight_config, Provenance* provenance) {
   const std::string& file = mode == Mode::prefill ? flags.prefill_config : flags.decode_config;
-  if (!file.empty()) return with_overlays(read_json_file(file), read_overlays(flags), flags.sets, file, provenance);
+  if (!file.empty()) {
+    Tree document = with_overlays(read_json_file(file), read_overlays(flags), flags.sets, file, provenance);
+    if (source.deterministic() && document.find("deterministic") == nullptr) {
+      throw ConfigError(
+          fmt::format("[{}] was configured without --deterministic; configure it again with the flag, or leave the flag out", file));
+    }
+    return document;
+  }
   ConfigureOptions options;
   options.mode = mode;
   options.mesh = {.shape = source.mesh(), .device = probe_device()};
   options.plan = source.plan();
   if (flags.num_threads > 0) options.mesh.device.num_cores = static_cast<std::int64_t>(flags.num_threads);
+  options.deterministic = source.deterministic();
   options.weight_dtype = source.dtype();
   options.weight_config = weight_config;
   options.overlays = read_overlays(flags);

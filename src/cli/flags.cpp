@@ -21,6 +21,12 @@ void add_conversion_flags(CLI::App& verb, SourceFlags& flags) {
       ->type_name("TYPE");
   verb.add_option("--dtype-policy", flags.dtype_policy, "JSON file with element types per operator and layer range")->type_name("FILE");
   add_mesh_flags(verb, flags);
+  add_deterministic_flag(verb, flags);
+}
+
+void add_deterministic_flag(CLI::App& verb, SourceFlags& flags) {
+  verb.add_flag("--deterministic", flags.deterministic,
+                "the same bits on every mesh, with any number of threads, in any batch, for a prompt in any pieces; slower");
 }
 
 void add_overlay_flags(CLI::App& verb, ConfigFlags& flags) {

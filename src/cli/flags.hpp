@@ -22,6 +22,7 @@ struct SourceFlags {
   std::string dtype_policy = {};
   std::string mesh = {};
   std::string plan = {};
+  bool deterministic = false;  ///< also decides how a checkpoint is cut for a mesh
 };
 
 /// Changes to the configs that stage 2 makes.
@@ -43,8 +44,10 @@ struct DeviceFlags {
 
 /// --mesh, --plan
 void add_mesh_flags(CLI::App& verb, SourceFlags& flags);
-/// --dtype, --dtype-policy and add_mesh_flags()
+/// --dtype, --dtype-policy, add_mesh_flags() and --deterministic
 void add_conversion_flags(CLI::App& verb, SourceFlags& flags);
+/// --deterministic
+void add_deterministic_flag(CLI::App& verb, SourceFlags& flags);
 /// --overlay, --set
 void add_overlay_flags(CLI::App& verb, ConfigFlags& flags);
 /// --prefill-config, --decode-config and add_overlay_flags()

@@ -52,6 +52,7 @@ Path cache_folder() {
 ConvertOptions conversion_options(const SourceFlags& flags, std::size_t num_threads) {
   ConvertOptions options;
   options.mesh = weight_mesh(mesh_value(flags.mesh), plan_value(flags.plan));
+  options.deterministic = flags.deterministic;
   options.dtype = dtype_value(flags.dtype).value_or(options.dtype);
   if (!flags.dtype_policy.empty()) options.dtype_policy = read_json_file(flags.dtype_policy);
   options.num_threads = num_threads;
@@ -86,6 +87,12 @@ void ModelSource::check_store_flags(const SourceFlags& flags) {
   }
   options_.dtype = info.dtype;
   options_.mesh = info.mesh;
+  if (options_.joins_outputs() && !info.deterministic) {
+    throw Error(
+        fmt::format("[{}] was converted for mesh {} without --deterministic; convert it again with the flag (STORE may be the source)",
+                    folder_.string(), to_string(info.mesh)));
+  }
+  options_.deterministic = flags.deterministic || info.deterministic;
 }
 
 Path ModelSource::prepare_store() const {

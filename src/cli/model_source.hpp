@@ -24,6 +24,8 @@ class ModelSource {
   /// The devices, and what the rows share out: the store is for weight_mesh() of them.
   const MeshShape& mesh() const { return mesh_; }
   ParallelPlan plan() const { return plan_; }
+  /// Asked for by the flag, or by a store that was cut for it.
+  bool deterministic() const { return options_.deterministic; }
 
   /// The store; a checkpoint is converted into $MESHSEEK_CACHE unless that was done before. \throws Error, Interrupted.
   Path prepare_store() const;

@@ -77,7 +77,8 @@ Path synthetic_store(const std::string& name, std::int64_t num_layers, std::uint
   const std::string key = sha256_hex(fmt::format("{}\n{}\n{}\n{}\n{}", kGeneratorVersion, to_json_line(config), seed,
                                                  to_string(options.dtype), to_json_line(options.dtype_policy)));
   const std::string mesh = options.mesh.num_devices() > 1 ? "-" + to_string(options.mesh) : "";
-  const Path store = cache_folder() / fmt::format("synthetic-{}-{}{}", name, key.substr(0, kKeyDigits), mesh);
+  const Path store = cache_folder() / fmt::format("synthetic-{}-{}{}{}", name, key.substr(0, kKeyDigits), mesh,
+                                                  options.joins_outputs() ? "-deterministic" : "");
   if (is_finished(store)) return store;
   std::filesystem::create_directories(store.parent_path());
   const TemporaryFolder checkpoint(store.string() + fmt::format(".checkpoint.{}", ::getpid()));

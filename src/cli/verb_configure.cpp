@@ -63,6 +63,7 @@ Tree generated_config(const ConfigureFlags& flags, const std::string& mode) {
   const std::size_t num_threads = cores_of_device(source.mesh(), flags.devices);
   if (num_threads > 0 && (flags.device.empty() || flags.device == "probe"))
     options.mesh.device.num_cores = static_cast<std::int64_t>(num_threads);
+  options.deterministic = source.deterministic();
   options.weight_dtype = source.dtype();
   if (source.is_store()) options.weight_config = read_store_info(source.folder()).weight_config;
   options.overlays = read_overlays(flags.config);
@@ -86,7 +87,7 @@ std::string diff_text(const ConfigureFlags& flags) {
   if (has_model == (flags.diff.size() == 2))
     throw UsageError("[--diff] expected two config files, or MODEL and one; put MODEL before --diff");
   const bool has_flags = !flags.mode.empty() || !flags.device.empty() || !flags.devices.bind.empty() || flags.devices.num_threads > 0 ||
-                         !flags.source.mesh.empty() || !flags.source.plan.empty() || !flags.source.dtype.empty() ||
+                         !flags.source.mesh.empty() || !flags.source.plan.empty() || flags.source.deterministic || !flags.source.dtype.empty() ||
                          !flags.config.overlays.empty() || !flags.config.sets.empty();
   if (!has_model && has_flags)
     throw UsageError("[--diff] two files are compared as they are; leave the other flags out, or name a MODEL and one file");
@@ -115,6 +116,7 @@ void add_configure(CLI::App& app, Action& action) {
   verb->add_option("MODEL", flags->source.model, "checkpoint folder or store");
   verb->add_option("--mode", flags->mode, "prefill (default) or decode")->type_name("MODE")->check(CLI::IsMember({"prefill", "decode"}));
   add_mesh_flags(*verb, flags->source);
+  add_deterministic_flag(*verb, flags->source);
   add_device_flags(*verb, flags->devices);
   verb->add_option("--device", flags->device, "probe (default) or a JSON file with num_cores, l2_bytes and isa")
       ->type_name("FILE")

@@ -64,6 +64,7 @@ void add_explain(CLI::App& app, Action& action) {
   verb->add_option("PATH", flags->path, "an operator, e.g. model.layers.10.mlp.w1; a module lists its operators")->required();
   verb->add_option("--mode", flags->mode, "prefill (default) or decode")->type_name("MODE")->check(CLI::IsMember({"prefill", "decode"}));
   add_mesh_flags(*verb, flags->source);
+  add_deterministic_flag(*verb, flags->source);
   verb->add_option("--dtype", flags->source.dtype, "element type of the store the config is for (default bfloat8_b, or what the store has)")
       ->type_name("TYPE");
   add_device_flags(*verb, flags->devices);

@@ -11,13 +11,14 @@
 namespace meshseek {
 
 const Tree& model_part_of(const Tree& document, const std::string& where) {
-  static constexpr std::array<std::string_view, 5> kKeys = {"format_version", "mode", "mesh", "device", "model"};
+  static constexpr std::array<std::string_view, 6> kKeys = {"format_version", "mode", "mesh", "deterministic", "device", "model"};
   serialise::check_keys(document, where, {}, false, kKeys);
   for (const char* key : {"format_version", "mode", "mesh", "model"}) {
     if (document.find(key) == nullptr) {
       throw ConfigError(fmt::format("[{}] has no \"{}\"; expected a file written by `meshseek configure`", where, key));
     }
   }
+  if (const Tree* deterministic = document.find("deterministic")) deterministic->as_bool(where + " deterministic");
   if (const Tree* device = document.find("device")) {
     static constexpr std::array<std::string_view, 3> kDeviceKeys = {"num_cores", "l2_bytes", "isa"};
     const std::string device_where = where + " device";

@@ -1,4 +1,4 @@
-/// The frame of a model config file: {"format_version", "mode", "mesh", "device", "model"}.
+/// The frame of a model config file: {"format_version", "mode", "mesh", "deterministic", "device", "model"}.
 #pragma once
 #include <cstdint>
 #include <string>

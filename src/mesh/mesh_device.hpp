@@ -20,6 +20,10 @@ DeviceDescription probe_device();
 struct MeshDevice {
   MeshShape shape = {};
   DeviceDescription device = {};
+  bool deterministic = false;  ///< results have the same bits on every mesh
+
+  /// Products whose inputs lie over the columns are cut along their outputs, which are joined: no sum over devices has an order of its own.
+  constexpr bool joins_outputs() const { return deterministic && shape.cols > 1; }
 };
 
 }  // namespace meshseek

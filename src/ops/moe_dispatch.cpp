@@ -18,18 +18,10 @@ namespace meshseek {
 
 namespace {
 
-/// Groups by place_of(expert), which is -1 for experts that are left out. \param op in errors
+/// Groups by place_of(expert), which is -1 for experts that are left out.
 template <class PlaceOf>
-Dispatched group_rows(const Tensor& x, const Routing& routing, std::int64_t num_groups, const MoeDispatchConfig& cfg, std::string_view op,
-                      const PlaceOf& place_of) {
-  validate(cfg, op);
+Dispatched grouped(const Routing& routing, std::int64_t num_groups, std::pmr::memory_resource& memory, const PlaceOf& place_of) {
   const auto indices = routing.indices.data<std::int32_t>();
-  const std::int64_t k = routing.indices.dim(1);
-  if (routing.indices.dim(0) != x.dim(0)) {
-    throw ShapeError(fmt::format("[{}] x is {} but the routing {}; expected one row of experts for each token", op, to_string(x.shape()),
-                                 to_string(routing.indices.shape())));
-  }
-  std::pmr::memory_resource& memory = device_of(x, op).scratch();
   Dispatched result = {.offsets = std::pmr::vector<std::int64_t>(static_cast<std::size_t>(num_groups) + 1, 0, &memory),
                        .slots = std::pmr::vector<std::int64_t>(&memory)};
   std::pmr::vector<std::int64_t> groups(indices.size(), &memory);
@@ -40,13 +32,28 @@ Dispatched group_rows(const Tensor& x, const Routing& routing, std::int64_t num_
   for (std::size_t idx = 1; idx < result.offsets.size(); ++idx) result.offsets[idx] += result.offsets[idx - 1];
   std::pmr::vector<std::int64_t> next(result.offsets.begin(), result.offsets.end() - 1, &memory);
   result.slots.resize(static_cast<std::size_t>(result.offsets.back()));
-  std::pmr::vector<std::int64_t> tokens(result.slots.size(), &memory);
   for (std::size_t slot = 0; slot < indices.size(); ++slot) {
     if (groups[slot] < 0) continue;
     const auto row = static_cast<std::size_t>(next[static_cast<std::size_t>(groups[slot])]++);
     result.slots[row] = static_cast<std::int64_t>(slot);
-    tokens[row] = static_cast<std::int64_t>(slot) / k;
   }
+  return result;
+}
+
+/// grouped() and the rows. \param op in errors
+template <class PlaceOf>
+Dispatched group_rows(const Tensor& x, const Routing& routing, std::int64_t num_groups, const MoeDispatchConfig& cfg, std::string_view op,
+                      const PlaceOf& place_of) {
+  validate(cfg, op);
+  if (routing.indices.dim(0) != x.dim(0)) {
+    throw ShapeError(fmt::format("[{}] x is {} but the routing {}; expected one row of experts for each token", op, to_string(x.shape()),
+                                 to_string(routing.indices.shape())));
+  }
+  std::pmr::memory_resource& memory = device_of(x, op).scratch();
+  Dispatched result = grouped(routing, num_groups, memory, place_of);
+  std::pmr::vector<std::int64_t> tokens(&memory);
+  tokens.reserve(result.slots.size());
+  for (const std::int64_t slot : result.slots) tokens.push_back(slot / routing.indices.dim(1));
   result.rows = take_rows(x, tokens, cfg.memory_config);  // [T * k or fewer, hidden]
   return result;
 }
@@ -54,6 +61,14 @@ Dispatched group_rows(const Tensor& x, const Routing& routing, std::int64_t num_
 void check_expert(std::int32_t expert_idx, std::int64_t num_experts, std::string_view op) {
   if (expert_idx >= 0 && expert_idx < num_experts) return;
   throw Error(fmt::format("[{}] expert {} does not exist; expected 0 to {}", op, expert_idx, num_experts - 1));
+}
+
+/// The place that the caller gives to an expert.
+std::int64_t given_place(std::int32_t expert_idx, std::span<const std::int64_t> places, std::int64_t num_groups, std::string_view op) {
+  check_expert(expert_idx, static_cast<std::int64_t>(places.size()), op);
+  const std::int64_t place = places[static_cast<std::size_t>(expert_idx)];
+  if (place >= num_groups) throw Error(fmt::format("[{}] expert {} is group {} of {}; expected fewer", op, expert_idx, place, num_groups));
+  return place;
 }
 
 }  // namespace
@@ -81,16 +96,16 @@ Dispatched moe_dispatch_some(const Tensor& x, const Routing& routing, std::span<
       device_of(x, "moe_dispatch_some"), "moe_dispatch_some",
       [&] { return fmt::format("x {} to {} experts", to_string(x.shape()), num_groups); },
       [&] { return fmt::format("result in {}", to_string(cfg.memory_config)); });
-  const auto num_experts = static_cast<std::int64_t>(places.size());
   const Dispatched result = group_rows(x, routing, num_groups, cfg, "moe_dispatch_some", [&](std::int32_t expert_idx) {
-    check_expert(expert_idx, num_experts, "moe_dispatch_some");
-    const std::int64_t place = places[static_cast<std::size_t>(expert_idx)];
-    if (place >= num_groups)
-      throw Error(fmt::format("[moe_dispatch_some] expert {} is group {} of {}; expected fewer", expert_idx, place, num_groups));
-    return place;
+    return given_place(expert_idx, places, num_groups, "moe_dispatch_some");
   });
   call.finish([&](CallValues& out) { out.add("rows", result.rows).add("offsets", result.offsets).add("slots", result.slots); });
   return result;
+}
+
+Dispatched group_slots(const Routing& routing, std::span<const std::int64_t> places, std::int64_t num_groups) {
+  return grouped(routing, num_groups, device_of(routing.indices, "group_slots").scratch(),
+                 [&](std::int32_t expert_idx) { return given_place(expert_idx, places, num_groups, "group_slots"); });
 }
 
 Tensor moe_combine(const Tensor& rows, const Dispatched& dispatched, const Routing& routing, const MoeCombineConfig& cfg) {

@@ -35,6 +35,9 @@ TEST(MoeDispatch, LeavesOutExpertsThatHaveNoPlaceAndCombineLeavesOutTheirTerms) 
   EXPECT_THAT(result.slots, ElementsAre(0, 4, 1, 2));
   EXPECT_THAT(to_float_vector(result.rows), ElementsAre(1.0F, 3.0F, 1.0F, 2.0F));
   EXPECT_THAT(to_float_vector(moe_combine(result.rows, result, routing, {})), ElementsAre(11.0F, 200.0F, 3e4F));
+  const Dispatched slots = group_slots(routing, places, 3);
+  EXPECT_EQ(slots.slots, result.slots);
+  EXPECT_EQ(slots.offsets, result.offsets);
   const std::vector<std::int64_t> none = {-1, -1, -1, -1};
   const Dispatched nothing = moe_dispatch_some(x, routing, none, 1, {});
   EXPECT_EQ(nothing.rows.shape(), (Shape{0, 1}));
@@ -88,15 +91,23 @@ TEST(MoeDispatch, RefusesExpertsAndShapesThatDoNotExist) {
   Device device(1);
   const Tensor x = random_activation({2, 4}, 1, device);
   const std::vector<float> weights(2, 1.0F);
-  EXPECT_EQ(message_of([&] { moe_dispatch(x, routing_of({0, 5}, weights, 1, device), 5, {}); }),
+  EXPECT_EQ(message_of([&] {
+              moe_dispatch(x, routing_of({0, 5}, weights, 1, device), 5, {});
+            }),
             "[moe_dispatch] expert 5 does not exist; expected 0 to 4");
-  EXPECT_EQ(message_of([&] { moe_dispatch(x, routing_of({0, -1}, weights, 1, device), 5, {}); }),
+  EXPECT_EQ(message_of([&] {
+              moe_dispatch(x, routing_of({0, -1}, weights, 1, device), 5, {});
+            }),
             "[moe_dispatch] expert -1 does not exist; expected 0 to 4");
-  EXPECT_EQ(message_of<ShapeError>([&] { moe_dispatch(x, routing_of({0, 1}, weights, 2, device), 5, {}); }),
+  EXPECT_EQ(message_of<ShapeError>([&] {
+              moe_dispatch(x, routing_of({0, 1}, weights, 2, device), 5, {});
+            }),
             "[moe_dispatch] x is [2, 4] but the routing [1, 2]; expected one row of experts for each token");
   const Routing routing = routing_of({0, 1}, weights, 1, device);
   const Dispatched dispatched = moe_dispatch(x, routing, 5, {});
-  EXPECT_EQ(message_of<ShapeError>([&] { moe_combine(random_activation({3, 4}, 1, device), dispatched, routing, {}); }),
+  EXPECT_EQ(message_of<ShapeError>([&] {
+              moe_combine(random_activation({3, 4}, 1, device), dispatched, routing, {});
+            }),
             "[moe_combine] rows are [3, 4] but the routing [2, 1]; expected at most tokens times experts a token");
 }
 

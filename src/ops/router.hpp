@@ -32,6 +32,9 @@ Dispatched moe_dispatch(const Tensor& x, const Routing& routing, std::int64_t nu
 Dispatched moe_dispatch_some(const Tensor& x, const Routing& routing, std::span<const std::int64_t> places, std::int64_t num_groups,
                              const MoeDispatchConfig& cfg);
 
+/// What moe_dispatch_some() would dispatch, without the rows: offsets and slots.
+Dispatched group_slots(const Routing& routing, std::span<const std::int64_t> places, std::int64_t num_groups);
+
 /// y[token] = sum over j of weights[token, j] * rows[row of (token, j)], float32 sums in the order of j, of those that were dispatched.
 /// \param rows [at most T * k, hidden] in the order of `dispatched`  \return [T, hidden]
 Tensor moe_combine(const Tensor& rows, const Dispatched& dispatched, const Routing& routing, const MoeCombineConfig& cfg);

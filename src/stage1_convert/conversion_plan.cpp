@@ -46,6 +46,7 @@ ConversionPlan make_plan(const ConversionInput& input, const ConvertOptions& opt
   ConversionContext context = {.dtype = options.dtype,
                                .dtype_policy = read_dtype_policy(options.dtype_policy, input.hf),
                                .mesh = options.mesh,
+                               .joins_outputs = options.joins_outputs(),
                                .local = options.local};
   context.on_job = [&](WeightJob job) {
     if (input.adopt) input.adopt(job);

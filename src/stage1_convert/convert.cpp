@@ -49,6 +49,7 @@ std::string weight_config_text(const ConvertOptions& options, const std::string&
   document.set("converter_version", Tree(kConverterVersion));
   document.set("source_digest", Tree(digest));
   document.set("mesh", Tree(to_string(options.mesh)));
+  if (options.joins_outputs()) document.set("deterministic", Tree(true));
   document.set("dtype", Tree(to_string(options.dtype)));
   if (!options.dtype_policy.is_null()) document.set("dtype_policy", options.dtype_policy);
   document.set("model", std::move(model));

@@ -28,6 +28,7 @@ struct ConvertProgress {
 
 struct ConvertOptions {
   MeshShape mesh = {};
+  bool deterministic = false;            ///< for runs whose results have the same bits on every mesh: weights are cut along their outputs
   LocalRanks local = {};                 ///< whose pieces are stored
   DataType dtype = DataType::bfloat8_b;  ///< bfloat8_b, bfloat4_b, bfloat16 or float32
   /// {"format_version": 1, "model": {..}}: a string at any place sets the dtype of the projections below it; layer lists may use range patterns. Null: none.
@@ -39,6 +40,9 @@ struct ConvertOptions {
   bool dry_run = false;           ///< only says what would be done
   bool measures_error = false;    ///< fills ConvertedFile::error
   std::function<void(const ConvertProgress&)> on_progress = {};
+
+  /// Whether the cut differs from that of a store which is not deterministic.
+  bool joins_outputs() const { return deterministic && mesh.cols > 1; }
 };
 
 /// One tensor file of the result.
@@ -69,7 +73,7 @@ ConvertReport convert_checkpoint(const Path& checkpoint, const Path& store, cons
 /// \throws Error: as convert_checkpoint(); a store of some ranks only, or without a manifest
 ConvertReport reshard_store(const Path& source, const Path& store, const ConvertOptions& options);
 
-/// SHA-256 (hex) of what determines the store's content: config.json, weight and tokenizer files (name, size, mtime), mesh, dtypes, converter version.
+/// SHA-256 (hex) of what determines the store's content: config.json, weight and tokenizer files (name, size, mtime), mesh and cut, dtypes, converter version.
 std::string conversion_digest(const Path& checkpoint, const ConvertOptions& options);
 
 }  // namespace meshseek

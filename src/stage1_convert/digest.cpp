@@ -14,6 +14,7 @@ std::string conversion_digest(const Path& checkpoint, const ConvertOptions& opti
   const StateDict state_dict(checkpoint, hf);
   std::string identity = fmt::format("converter {}\nmesh {}\ndtype {}\npolicy {}\n", kConverterVersion, to_string(options.mesh),
                                      to_string(options.dtype), to_json_line(options.dtype_policy));
+  if (options.joins_outputs()) identity += "deterministic\n";
   identity += std::filesystem::canonical(checkpoint).string() + "\n";
   identity += read_text_file(checkpoint / "config.json");
   for (const Path& file : state_dict.files()) identity += file_identity(file) + "\n";

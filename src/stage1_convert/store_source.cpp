@@ -8,6 +8,8 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "config/ranges.hpp"
+#include "hf/state_dict_view.hpp"
+#include "modules/model/model.hpp"
 #include "stage1_convert/convert.hpp"
 #include "stage1_convert/staged_store.hpp"
 #include "tensor/read_rows.hpp"
@@ -51,6 +53,15 @@ StoreSource::StoreSource(const Path& store) : store_(store), hf_(read_hf_config(
   digest_ = member(document, "source_digest", where).as_string(where + " source_digest");
   if (const Tree* policy = document.find("dtype_policy")) dtype_policy_ = *policy;
   find_own_mtp_tensors(member(document, "model", where));
+  const Tree* deterministic = document.find("deterministic");
+  find_splits(deterministic != nullptr && deterministic->as_bool(where + " deterministic"));
+}
+
+/// The modules say how they cut for this store: another one may be cut otherwise.
+void StoreSource::find_splits(bool joins_outputs) {
+  ConversionContext context = {.dtype = dtype_, .mesh = mesh_, .joins_outputs = joins_outputs};
+  context.on_job = [this](const WeightJob& job) { splits_.insert_or_assign(job.path, job.split); };
+  Model::convert_weights(hf_, StateDictView(*this), WeightOutput(context), mesh_);
 }
 
 void StoreSource::find_own_mtp_tensors(const Tree& model) {
@@ -78,6 +89,7 @@ void StoreSource::adopt(WeightJob& job) {
   }
   WeightJob stored = job;
   stored.mesh = mesh_;
+  stored.split = splits_.at(job.path);
   stored.local = {};
   WeightPieces pieces = pieces_of(stored);
   TensorFile file(store_ / job.path);

@@ -45,6 +45,7 @@ class StoreSource : public TensorSource {
     WeightPieces pieces = {};
   };
   void find_own_mtp_tensors(const Tree& model);
+  void find_splits(bool joins_outputs);
 
   Path store_;
   HfConfig hf_;
@@ -55,6 +56,7 @@ class StoreSource : public TensorSource {
   Manifest manifest_;
   std::set<std::string, std::less<>> own_tensors_;  ///< names that modules ask for before they use them
   mutable std::map<std::string, Shape> shapes_;     ///< filled while modules plan, by one thread
+  std::map<std::string, WeightSplit> splits_;       ///< by file: how this store is cut
   std::map<std::string, StoredTensor, std::less<>> tensors_;
 };
 

@@ -37,6 +37,16 @@ void raise_lofi(Tree& node, const Tree* weights, DataType standard) {
   for (auto& [name, child] : node.object()) raise_lofi(child, weights == nullptr ? nullptr : weights->find(name), standard);
 }
 
+/// What the modules plan for. Deterministic: no tiles, and blocks of K that do not depend on the machine's caches.
+MeshDevice planned_mesh(const ConfigureOptions& options) {
+  MeshDevice mesh = options.mesh;
+  if (!options.deterministic) return mesh;
+  mesh.deterministic = true;
+  mesh.device.l2_bytes = 0;
+  if (mesh.device.isa == "amx") mesh.device.isa = "avx512";
+  return mesh;
+}
+
 Tree device_tree(const DeviceDescription& device) {
   Tree tree;
   tree.set("num_cores", Tree(device.num_cores));
@@ -111,8 +121,9 @@ Tree with_overlays(const Tree& model_config, const std::vector<Overlay>& overlay
 
 Tree make_model_config(const HfConfig& hf, const ConfigureOptions& options, Provenance* provenance) {
   const bool prefill = options.mode == Mode::prefill;
+  const MeshDevice mesh = planned_mesh(options);
   const Model::Config config =
-      prefill ? Model::prefill_model_config(hf, options.mesh, options.plan) : Model::decode_model_config(hf, options.mesh, options.plan);
+      prefill ? Model::prefill_model_config(hf, mesh, options.plan) : Model::decode_model_config(hf, mesh, options.plan);
   Tree root;
   root.set("model", expand_tree(to_tree(config), {}, LayerPlaceholder::keep, "model"));
   if (provenance != nullptr) *provenance = Provenance::of(root, "default");
@@ -122,6 +133,7 @@ Tree make_model_config(const HfConfig& hf, const ConfigureOptions& options, Prov
   document.set("format_version", Tree(kModelConfigVersion));
   document.set("mode", Tree(prefill ? "prefill" : "decode"));
   document.set("mesh", Tree(to_string(options.mesh.shape)));
+  if (options.deterministic) document.set("deterministic", Tree(true));
   document.set("device", device_tree(options.mesh.device));
   document.set("model", fold_model(*root.find("model")));
   return document;

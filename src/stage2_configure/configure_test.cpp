@@ -239,6 +239,36 @@ TEST(Configure, WeightsOfAMeshHaveTheShapesOfPieces) {
   EXPECT_EQ(config.lm_head.input_tensor_b.shape, (Dims{64, 72}));
 }
 
+TEST(Configure, DeterministicColumnsHaveOutputsOfProductsAndSplitNoSum) {
+  const ConfigureOptions options = {.mesh = {.shape = {2, 2}, .device = {}}, .deterministic = true};
+  const Tree document = make_model_config(hf_of("odd-tiny"), options);
+  EXPECT_EQ(*document.find("deterministic"), Tree(true));
+  const std::string text = to_json(document);
+  for (const char* op : {"AllReduce", "ReduceScatter"}) EXPECT_EQ(text.find(op), std::string::npos) << op;
+  const auto config = from_tree<Model::Config>(*document.find("model"), "model");
+  using Dims = std::vector<std::int64_t>;
+  EXPECT_EQ(config.layers[0].mla.wq_a->input_tensor_b.shape, (Dims{32, 72}));
+  EXPECT_EQ(config.layers[0].mla.wo.input_tensor_b.shape, (Dims{64, 3 * 28}));
+  EXPECT_EQ(config.layers[0].mlp->w1.input_tensor_b.shape, (Dims{64, 72}));
+  EXPECT_EQ(config.layers[0].mlp->w2.input_tensor_b.shape, (Dims{64, 100}));
+  EXPECT_EQ(make_model_config(hf_of("odd-tiny"), {.mesh = options.mesh}).find("deterministic"), nullptr);
+}
+
+TEST(Configure, DeterministicBlocksDoNotDependOnTheMachine) {
+  for (const Mode mode : {Mode::prefill, Mode::decode}) {
+    const auto model_for = [&](const std::string& isa, std::int64_t l2_bytes) {
+      const DeviceDescription device = {.num_cores = 2, .l2_bytes = l2_bytes, .isa = isa};
+      const Tree document = make_model_config(hf_of("v3-tiny"), {.mode = mode, .mesh = {.device = device}, .deterministic = true});
+      EXPECT_EQ(*document.find("device")->find("isa"), Tree(isa)) << "it still says what it was made for";
+      return *document.find("model");
+    };
+    const Tree model = model_for("avx512", 2 << 20);
+    EXPECT_EQ(model_for("amx", 2 << 20), model);
+    EXPECT_EQ(model_for("avx512", 1 << 12), model);
+    EXPECT_EQ(to_json(model).find("\"tile_rows\": 1"), std::string::npos);
+  }
+}
+
 TEST(Configure, TheFormulasOfTheSoftmaxScaleReachTheConfig) {
   // 48^-0.5 times (0.1 * 0.707 * ln 40 + 1)^2 for v2lite-tiny; no YaRN factor for moonlight-tiny.
   const auto scale_of = [](const std::string& checkpoint) {

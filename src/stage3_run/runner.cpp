@@ -31,8 +31,8 @@ struct MeshOfConfig {
   std::optional<Pipeline::Config> pipeline = {};
 };
 
-/// Checks what stands beside the "model" part of a model config document, and that it fits a store for `stored`.
-MeshOfConfig check_frame(const Tree& document, const MeshShape& stored, const std::string& mode) {
+/// Checks what stands beside the "model" part of a model config document, and that it fits the store.
+MeshOfConfig check_frame(const Tree& document, const StoreInfo& store, const std::string& mode) {
   const std::string where = mode + " config";
   MeshOfConfig mesh = {.pipeline = pipeline_of(document, where)};
   if (const std::string& given = document.find("mode")->as_string(where + " mode"); given != mode) {
@@ -40,13 +40,20 @@ MeshOfConfig check_frame(const Tree& document, const MeshShape& stored, const st
   }
   const std::string& given = document.find("mesh")->as_string(where + " mesh");
   mesh.shape = parse_mesh_shape(given);
-  if (mesh.pipeline && weight_mesh(mesh.shape, ParallelPlan::pipeline) != stored) {
+  if (mesh.pipeline && weight_mesh(mesh.shape, ParallelPlan::pipeline) != store.mesh) {
     throw ConfigError(fmt::format("[{}] is for mesh {} as a pipeline but the store is for mesh {}; expected a store for one row, 1x{}",
-                                  where, given, to_string(stored), mesh.shape.cols));
+                                  where, given, to_string(store.mesh), mesh.shape.cols));
   }
-  if (!mesh.pipeline && mesh.shape != stored) {
+  const Tree* flag = document.find("deterministic");
+  const bool deterministic = flag != nullptr && flag->as_bool(where + " deterministic");
+  if (store.mesh.cols > 1 && deterministic != store.deterministic) {
+    throw ConfigError(
+        fmt::format("[{}] is {}deterministic but the store for mesh {} was converted {} --deterministic; expected the same of both", where,
+                    deterministic ? "" : "not ", to_string(store.mesh), store.deterministic ? "with" : "without"));
+  }
+  if (!mesh.pipeline && mesh.shape != store.mesh) {
     throw ConfigError(fmt::format("[{}] is for mesh {} but the store is for mesh {}; configure or convert for the same mesh", where, given,
-                                  to_string(stored)));
+                                  to_string(store.mesh)));
   }
   return mesh;
 }
@@ -89,8 +96,8 @@ RunPlan make_run_plan(const Path& store, const Tree& prefill_config, const Tree&
                   .on_progress = options.on_progress};
   const std::int64_t most = plan.hf.max_position_embeddings;
   plan.capacity = options.max_tokens > 0 ? std::min(options.max_tokens, most) : most;
-  const MeshOfConfig mesh = check_frame(prefill_config, plan.info.mesh, "prefill");
-  check_same_mesh(mesh, check_frame(decode_config, plan.info.mesh, "decode"));
+  const MeshOfConfig mesh = check_frame(prefill_config, plan.info, "prefill");
+  check_same_mesh(mesh, check_frame(decode_config, plan.info, "decode"));
   plan.mesh = mesh.shape;
   plan.pipeline = mesh.pipeline;
   return plan;

@@ -14,6 +14,7 @@ inline constexpr std::int64_t kWeightConfigVersion = 1;
 /// What weight_config.json says besides the weights.
 struct StoreInfo {
   MeshShape mesh = {};
+  bool deterministic = false;            ///< cut along outputs: for deterministic configs of several columns, and for no others
   DataType dtype = DataType::bfloat8_b;  ///< standard dtype of the projections
   Tree weight_config = {};               ///< below "model", folded
 };

@@ -42,6 +42,44 @@ TEST_F(Mesh, BoundDevicesGiveTheSameText) {
     EXPECT_EQ(continuation("v2lite-tiny", {"--mesh", "1x2", "--bind", bind}), alone) << bind;
 }
 
+TEST_F(Mesh, DeterministicLogitsHaveTheSameBytesOnEveryMeshAndWithAnyNumberOfThreads) {
+  const std::string model = checkpoint("v3-tiny").string();
+  const auto logits = [&](const Arguments& more) {
+    const std::string out = (folder() / "logits.safetensors").string();
+    Arguments arguments = {"logits", model, "--ids", "1,2,3,4,5,6,7,8,9", "--hidden", "--router", "-o", out};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Result result = run(arguments);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return read_file(out);
+  };
+  const Arguments standard = {"--mesh", "1x2", "--threads", "1"};
+  const std::string alone = logits({"--deterministic", "--threads", "1"});
+  for (const std::string mesh : {"1x1", "1x2", "2x2"})
+    EXPECT_EQ(logits({"--deterministic", "--mesh", mesh, "--threads", "2"}), alone) << mesh;
+  EXPECT_NE(logits(standard), alone);
+  EXPECT_EQ(logits({"--deterministic", "--via", "chunks:4"}), alone);
+}
+
+TEST_F(Mesh, AStoreForDeterministicRunsIsRunSoAndAnotherOneIsRefused) {
+  const fs::path model = checkpoint("v2lite-tiny");
+  const Arguments prompt = {"--ids", "1,2,3", "-n", "4", "--threads", "1"};
+  const auto run_store = [&](const fs::path& store, const Arguments& more) {
+    Arguments arguments = {"run", store.string()};
+    arguments.insert(arguments.end(), prompt.begin(), prompt.end());
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run(arguments);
+  };
+  const fs::path joined = convert(model, "joined", {"--mesh", "1x2", "--deterministic"});
+  const Result alone = run_store(model, {"--deterministic"});
+  EXPECT_EQ(run_store(joined, {}).out, alone.out);
+  EXPECT_EQ(run_store(joined, {"--deterministic"}).out, alone.out);
+  const fs::path summed = convert(model, "summed", {"--mesh", "1x2"});
+  EXPECT_THAT(run_store(summed, {"--deterministic"}).err, HasSubstr("was converted for mesh 1x2 without --deterministic"));
+  const std::string file = (folder() / "prefill.json").string();
+  EXPECT_EQ(run({"configure", model.string(), "-o", file}).exit_code, 0);
+  EXPECT_THAT(run_store(model, {"--deterministic", "--prefill-config", file}).err, HasSubstr("was configured without --deterministic"));
+}
+
 double number(const Tree& tree, const char* key) { return tree.find(key)->as_number(key); }
 
 TEST_F(Mesh, ATraceHasATrackForEachDeviceWithItsCollectives) {

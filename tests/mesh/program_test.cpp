@@ -52,6 +52,12 @@ class Launched : public MpiTest {
     EXPECT_EQ(::pclose(pipe), 0) << line;
     return text;
   }
+  std::string file(const std::string& name) const { return (folder_.path() / name).string(); }
+  std::string bytes_of(const std::string& name) const {
+    std::ostringstream bytes;
+    bytes << std::ifstream(file(name), std::ios::binary).rdbuf();
+    return bytes.str();
+  }
   std::string store(const std::string& name, const std::string& source) {
     const std::string path = (folder_.path() / name).string();
     alone({"convert", source, path, "--mesh", "1x2"});
@@ -108,6 +114,20 @@ TEST_F(Launched, BenchMeasuresTheWholeMeshAndPrintsOnce) {
   EXPECT_EQ(job->wait(kRun), 0) << job->err();
   EXPECT_THAT(job->out(), AllOf(HasSubstr("| pp8 "), HasSubstr("| tg2 ")));
   EXPECT_EQ(job->out().find("| pp8 "), job->out().rfind("| pp8 "));
+}
+
+TEST_F(Launched, DeterministicLogitsHaveTheBytesOfOneProcess) {
+  const auto words = [&](const std::string& mesh, const std::string& name) {
+    return Words{"logits", checkpoint(), "--ids", "1,2,3,4,5,6,7", "--deterministic", "--threads", "1", "--mesh", mesh, "-o", file(name)};
+  };
+  alone(words("1x1", "alone"));
+  const std::string expected = bytes_of("alone");
+  ASSERT_FALSE(expected.empty());
+  for (const std::string mesh : {"1x2", "2x1"}) {
+    const auto job = launch(2, words(mesh, mesh));
+    EXPECT_EQ(job->wait(kRun), 0) << job->err();
+    EXPECT_EQ(bytes_of(mesh), expected) << mesh;
+  }
 }
 
 TEST_F(Launched, ATraceHasATrackForEachRank) {

@@ -3,14 +3,20 @@
 namespace meshseek::testing {
 
 Engine::Engine(const Path& checkpoint, const EngineOptions& options) : store_(folder_.path() / "store") {
-  convert_checkpoint(checkpoint, store_, {.mesh = options.mesh, .dtype = options.dtype, .dtype_policy = options.dtype_policy});
+  convert_checkpoint(
+      checkpoint, store_,
+      {.mesh = options.mesh, .deterministic = options.deterministic, .dtype = options.dtype, .dtype_policy = options.dtype_policy});
   const HfConfig hf = read_hf_config(checkpoint);
   const Tree weight_config = read_store_info(store_).weight_config;
   // The instruction set decides what is multiplied how; the rest of the device stays the same on all machines.
   const MeshDevice mesh = {.shape = options.mesh, .device = {.isa = probe_device().isa}};
   const auto configure = [&](Mode mode, std::vector<std::string> sets) {
-    return make_model_config(
-        hf, {.mode = mode, .mesh = mesh, .weight_dtype = options.dtype, .weight_config = weight_config, .sets = std::move(sets)});
+    return make_model_config(hf, {.mode = mode,
+                                  .mesh = mesh,
+                                  .deterministic = options.deterministic,
+                                  .weight_dtype = options.dtype,
+                                  .weight_config = weight_config,
+                                  .sets = std::move(sets)});
   };
   std::vector<std::string> prefill_sets = options.sets;
   prefill_sets.insert(prefill_sets.end(), options.prefill_sets.begin(), options.prefill_sets.end());

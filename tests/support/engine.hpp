@@ -13,6 +13,7 @@ namespace meshseek::testing {
 
 struct EngineOptions {
   MeshShape mesh = {};
+  bool deterministic = false;
   DataType dtype = DataType::float32;
   Tree dtype_policy = {};
   std::vector<std::string> sets = {};          ///< applied to both configs

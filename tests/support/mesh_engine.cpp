@@ -24,12 +24,17 @@ MeshEngine::MeshEngine(const Path& checkpoint, const MeshShape& mesh, const Engi
   const Path store = is_store ? checkpoint : folder_.path() / "store";
   if (!is_store)
     convert_checkpoint(checkpoint, store,
-                       {.mesh = weight_mesh(mesh, options.plan), .dtype = options.dtype, .dtype_policy = options.dtype_policy});
+                       {.mesh = weight_mesh(mesh, options.plan),
+                        .deterministic = options.deterministic,
+                        .dtype = options.dtype,
+                        .dtype_policy = options.dtype_policy});
   const StoreInfo info = read_store_info(store);
+  const auto num_threads = static_cast<std::int64_t>(std::max<std::size_t>(options.num_threads, 1));
   const auto configure = [&](Mode mode) {
     const Tree document = make_model_config(hf_, {.mode = mode,
-                                                  .mesh = {.shape = mesh, .device = {}},
+                                                  .mesh = {.shape = mesh, .device = {.num_cores = num_threads}},
                                                   .plan = options.plan,
+                                                  .deterministic = options.deterministic,
                                                   .weight_dtype = options.dtype,
                                                   .weight_config = info.weight_config,
                                                   .sets = options.sets});
@@ -40,7 +45,7 @@ MeshEngine::MeshEngine(const Path& checkpoint, const MeshShape& mesh, const Engi
   model_ = std::make_unique<Model>(hf_, MeshDevice{.shape = mesh, .device = {}}, options.plan);
   for (const std::shared_ptr<Communicator>& door : make_thread_mesh(mesh)) {
     auto member = std::make_unique<MeshMember>();
-    member->device = std::make_unique<Device>(std::max<std::size_t>(options.num_threads, 1), 0, door);
+    member->device = std::make_unique<Device>(static_cast<std::size_t>(num_threads), 0, door);
     RunConfigOptions merge;
     if (const Tree* pipeline = prefill.find("pipeline"))
       merge.elsewhere = model_->parts_elsewhere(from_tree<Pipeline::Config>(*pipeline, "model.pipeline"), door->row());

@@ -2,8 +2,9 @@
 
 namespace meshseek {
 
-DistributedRmsNorm::Config DistributedRmsNorm::prefill_model_config(const HfConfig&, const MeshDevice&) {
-  return {.all_gather = {.cluster_axis = 1}};
+DistributedRmsNorm::Config DistributedRmsNorm::prefill_model_config(const HfConfig&, const MeshDevice& mesh) {
+  if (mesh.joins_outputs()) return {.gather_tokens = AllGatherConfig{.cluster_axis = 1}};
+  return {.all_gather = AllGatherConfig{.cluster_axis = 1}};
 }
 
 DistributedRmsNorm::Config DistributedRmsNorm::decode_model_config(const HfConfig& hf, const MeshDevice& mesh) {

@@ -58,6 +58,7 @@ Mla2d::Mla2d(const HfConfig& hf, const MeshDevice& mesh)
       rope_dim_(hf.qk_rope_head_dim),
       v_dim_(hf.v_head_dim),
       kv_lora_rank_(hf.kv_lora_rank),
+      q_lora_rank_(hf.q_lora_rank),
       columns_(hf, mesh),
       mla_(hf, mesh) {}
 
@@ -127,14 +128,15 @@ Tensor Mla2d::attend_sequence(const Tensor& q, const Mla::Latents& latents, cons
 
 Tensor Mla2d::forward(const Tensor& x, const Mla::Config& mla, const Config& cfg, const RopeTables& tables, LatentCaches caches) const {
   const std::int64_t num_tokens = x.dim(0);
-  const Tensor kv = all_reduce(columns_.term(x, mla.wkv_a), cfg.all_reduce);            // [T, r + dr]
-  const Mla::Latents latents = mla_.latents(kv, mla, tables);                           // [T, r], [T, 1, dr]
-  const Tensor low = mla.wq ? columns_.whole(x, *cfg.all_gather)                        // [T, hidden_size]
-                            : all_reduce(columns_.term(x, *mla.wq_a), cfg.all_reduce);  // [T, q_lora_rank]
-  const Tensor q = mla_.queries(low, mla, tables);                                      // [T, n, dn + dr]
+  const Tensor kv = columns_.product(x, mla.wkv_a, kv_lora_rank_ + rope_dim_, cfg.all_reduce, cfg.gather_outputs);  // [T, r + dr]
+  const Mla::Latents latents = mla_.latents(kv, mla, tables);                                                       // [T, r], [T, 1, dr]
+  const Tensor low = mla.wq ? columns_.whole(x, cfg.all_gather)                                                     // [T, hidden_size]
+                            : columns_.product(x, *mla.wq_a, q_lora_rank_, cfg.all_reduce, cfg.gather_outputs);     // [T, q_lora_rank]
+  const Tensor q = mla_.queries(low, mla, tables);                                                                  // [T, n, dn + dr]
   const Tensor heads = mla.flash_mla.form == MlaForm::absorbed ? attend_users(q, latents, mla, cfg, caches)
                                                                : attend_sequence(q, latents, mla, cfg, *caches.front());  // [T, n * dv]
-  return columns_.sum(columns_.term(heads.reshape({num_tokens, num_heads_ * v_dim_}), mla.wo), cfg.reduce_scatter);       // [T, piece]
+  return columns_.product_piece(heads.reshape({num_tokens, num_heads_ * v_dim_}), mla.wo, cfg.reduce_scatter,
+                                cfg.gather_heads);  // [T, piece]
 }
 
 }  // namespace meshseek

@@ -30,10 +30,13 @@ class Mlp {
   Mlp(const HfConfig&, const MeshDevice&) {}
   /// \param x [T, hidden_size]  \return [T, hidden_size]
   Tensor forward(const Tensor& x, const Config& cfg) const;
+  /// The part of forward() before w2. \param x [T, hidden_size]  \return [T, inner]
+  Tensor inner(const Tensor& x, const Config& cfg) const;
 };
 
 /// The parts that every gated block has in common, for an inner width of choice (the shared expert's differs from the dense one's). Each column
-/// of a mesh has its part of the inner width; its y is then one term of a sum over the columns, in float32.
+/// of a mesh has its part of the inner width; its y is then one term of a sum over the columns, in float32. Deterministic: w2 has the whole inner
+/// width and the column's outputs.
 WeightConfig convert_gated_mlp(std::int64_t hidden_size, std::int64_t inner, const StateDictView& state_dict, const WeightOutput& output);
 Mlp::Config prefill_gated_mlp_config(std::int64_t hidden_size, std::int64_t inner, const MeshDevice& mesh);
 Mlp::Config decode_gated_mlp_config(std::int64_t hidden_size, std::int64_t inner, const MeshDevice& mesh);

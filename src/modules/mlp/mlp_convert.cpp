@@ -7,7 +7,8 @@ WeightConfig convert_gated_mlp(std::int64_t hidden_size, std::int64_t inner, con
   WeightConfig config;
   config.set("w1", convert_linear(state_dict, "gate_proj", {.out = inner, .in = hidden_size, .split = split_outputs()}, output.sub("w1")));
   config.set("w3", convert_linear(state_dict, "up_proj", {.out = inner, .in = hidden_size, .split = split_outputs()}, output.sub("w3")));
-  config.set("w2", convert_linear(state_dict, "down_proj", {.out = hidden_size, .in = inner, .split = split_inputs()}, output.sub("w2")));
+  config.set("w2",
+             convert_linear(state_dict, "down_proj", {.out = hidden_size, .in = inner, .split = output.split_product()}, output.sub("w2")));
   return config;
 }
 

@@ -5,7 +5,8 @@
 
 namespace meshseek {
 
-/// Every column has its part of the inner width: whole tokens go in, the columns' results are terms of a sum. The weights are Mlp's.
+/// Every column has its part of the inner width: whole tokens go in, the columns' results are terms of a sum. Deterministic: the inner values are
+/// gathered, and every column has its outputs. The weights are Mlp's.
 class Mlp1d {
  public:
   using Config = ColumnSplit::Config;
@@ -13,7 +14,7 @@ class Mlp1d {
   static Config prefill_model_config(const HfConfig& hf, const MeshDevice& mesh);
   static Config decode_model_config(const HfConfig& hf, const MeshDevice& mesh);
   Mlp1d(const HfConfig& hf, const MeshDevice& mesh) : columns_(hf, mesh), mlp_(hf, mesh) {}
-  /// \param x [T, piece of hidden_size]; \param mlp of this column's inner width  \return [T, piece of hidden_size]
+  /// \param x [T, piece of hidden_size], deterministic [T, hidden_size]; \param mlp of this column's inner width  \return [T, piece of hidden_size]
   Tensor forward(const Tensor& x, const Mlp::Config& mlp, const Config& cfg) const;
 
  private:

@@ -3,7 +3,8 @@
 namespace meshseek {
 
 Model::Config Model::prefill_model_config(const HfConfig& hf, const MeshDevice& whole_mesh, ParallelPlan plan) {
-  const MeshDevice mesh = {.shape = weight_mesh(whole_mesh.shape, plan), .device = whole_mesh.device};
+  MeshDevice mesh = whole_mesh;
+  mesh.shape = weight_mesh(whole_mesh.shape, plan);
   Config config;
   config.embedding = Embedding::prefill_model_config(hf, mesh);
   for (std::int64_t layer_idx = 0; layer_idx < hf.num_hidden_layers; ++layer_idx) {
@@ -22,7 +23,8 @@ Model::Config Model::prefill_model_config(const HfConfig& hf, const MeshDevice& 
 }
 
 Model::Config Model::decode_model_config(const HfConfig& hf, const MeshDevice& whole_mesh, ParallelPlan plan) {
-  const MeshDevice mesh = {.shape = weight_mesh(whole_mesh.shape, plan), .device = whole_mesh.device};
+  MeshDevice mesh = whole_mesh;
+  mesh.shape = weight_mesh(whole_mesh.shape, plan);
   Config config;
   config.mode = Mode::decode;
   config.embedding = Embedding::decode_model_config(hf, mesh);

@@ -145,7 +145,13 @@ Tensor Model::collected(Tensor x, const Config& cfg, const Share& share, bool on
 }
 
 /// The residual stream of all columns. \return [T, hidden_size]
-Tensor Model::whole(const Tensor& h, const Config& cfg) const { return cfg.lm_head_1d ? columns_.whole(h, cfg.lm_head_1d->all_gather) : h; }
+Tensor Model::whole(const Tensor& h, const Config& cfg) const {
+  const auto& norm = cfg.distributed_rms_norm;
+  const std::optional<AllGatherConfig> gather = norm && norm->gather_tokens ? norm->gather_tokens
+                                                : cfg.lm_head_1d            ? cfg.lm_head_1d->all_gather
+                                                                            : std::nullopt;
+  return columns_.whole(h, gather);
+}
 
 /// What a layer did, for the first row: into its trace, or on the way to it.
 void Model::add_to(Trace& trace, const Tensor& h, std::optional<Routing> routing, const Config& cfg, const Share& share,
@@ -187,12 +193,14 @@ Model::Output Model::finish(Tensor h, const Config& cfg, const Share& share, Log
       output.logits = pipeline_.receive_result(*h.device(), pipeline_.last_row(), *cfg.pipeline);  // [T or 1, vocab_size]
     return output;
   }
-  output.post_norm = cfg.distributed_rms_norm ? distributed_rms_norm_.forward(h, cfg.norm, *cfg.distributed_rms_norm)
-                                              : norm_.forward(h, cfg.norm);  // [T or 1, hidden_size]
+  const Tensor normed = cfg.distributed_rms_norm ? distributed_rms_norm_.forward(h, cfg.norm, *cfg.distributed_rms_norm)
+                                                 : norm_.forward(h, cfg.norm);  // [T or 1, hidden_size]
+  const bool is_whole = cfg.distributed_rms_norm && cfg.distributed_rms_norm->gather_tokens;
+  output.post_norm = is_whole ? columns_.piece(normed) : normed;
   output.pre_norm = std::move(h);
   if (logits == Logits::none) return output;
-  Tensor own = cfg.lm_head_1d ? lm_head_1d_.forward(output.post_norm, cfg.lm_head, *cfg.lm_head_1d)
-                              : lm_head_.forward(output.post_norm, cfg.lm_head);  // [T or 1, vocab_size]
+  Tensor own = cfg.lm_head_1d ? lm_head_1d_.forward(normed, cfg.lm_head, *cfg.lm_head_1d)
+                              : lm_head_.forward(normed, cfg.lm_head);  // [T or 1, vocab_size]
   if (cfg.pipeline)
     pipeline_.send_result(own, *cfg.pipeline);
   else

@@ -40,6 +40,17 @@ std::vector<std::int64_t> MoeEp::places(const Config& cfg, std::int64_t col) con
   return places;
 }
 
+/// Results of this column's experts become sums of all experts' results, this column's piece. \param rows [R, hidden_size]  \return [T, piece]
+Tensor MoeEp::in_order(const Tensor& rows, const Routing& routing, const Moe::Config& moe, const Config& cfg) const {
+  Dispatched everywhere;
+  for (std::int64_t col = 0; col < mesh_.cols; ++col) {
+    const auto slots = group_slots(routing, places(cfg, col), per_device_ * mesh_.rows).slots;
+    everywhere.slots.insert(everywhere.slots.end(), slots.begin(), slots.end());
+  }
+  const Tensor pieces = columns_.rows_of_columns(rows, *cfg.pieces_of_rows);  // [T * k, piece]
+  return moe_combine(pieces, everywhere, routing, moe.combine);               // [T, piece]
+}
+
 Moe::Output MoeEp::forward(const Tensor& x, const Moe::Config& moe, const Config& cfg) const {
   const Tensor tokens = columns_.whole(x, cfg.columns.all_gather);  // [T, hidden_size]
   Routing routing = gate_.forward(tokens, moe.gate);
@@ -51,10 +62,18 @@ Moe::Output MoeEp::forward(const Tensor& x, const Moe::Config& moe, const Config
   Tensor rows = cfg.exchange ? exchange_.forward(dispatched.rows, dispatched.offsets, *cfg.exchange, run_experts)
                              : run_experts(dispatched.rows, dispatched.offsets);  // [R, hidden_size]
   dispatched.rows.deallocate();
+  if (cfg.pieces_of_rows) {
+    Tensor y = in_order(rows, routing, moe, cfg);  // [T, piece]
+    if (!moe.shared_expert) return {std::move(y), std::move(routing)};
+    const Tensor inner = shared_expert_.inner(tokens, *moe.shared_expert);  // [T, inner of this column]
+    const Tensor shared =
+        columns_.product_piece(inner, moe.shared_expert->w2, cfg.columns.reduce_scatter, cfg.columns.gather_inner);  // [T, piece]
+    return {binary(y, shared, *moe.add_shared), std::move(routing)};
+  }
   Tensor term = moe_combine(rows, dispatched, routing, moe.combine);  // [T, hidden_size]
   rows.deallocate();
   if (moe.shared_expert) term = binary(term, shared_expert_.forward(tokens, *moe.shared_expert), *moe.add_shared);
-  return {columns_.sum(term, cfg.columns.reduce_scatter), std::move(routing)};
+  return {columns_.sum(term, *cfg.columns.reduce_scatter), std::move(routing)};
 }
 
 }  // namespace meshseek

@@ -45,7 +45,8 @@ class Mtp {
           field("norm", &Config::norm, "norm before the head"),
           field("lm_head", &Config::lm_head, "output projection"),
           field("distributed_rms_norm", &Config::distributed_rms_norm, "the three norms, over the columns of a mesh"),
-          field("all_gather", &Config::all_gather, "whole tokens for eh_proj, of the pieces that the columns of a mesh have"),
+          field("all_gather", &Config::all_gather,
+                "whole tokens for eh_proj, of the pieces that the columns of a mesh have; deterministic: norms give them"),
           field("lm_head_1d", &Config::lm_head_1d, "joins the columns of a mesh around `lm_head`")};
     }
   };

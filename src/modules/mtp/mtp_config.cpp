@@ -18,7 +18,7 @@ Mtp::Config with_block(const HfConfig& hf, const MeshDevice& mesh, DecoderBlock:
   config.lm_head = LmHead::prefill_model_config(hf, mesh);
   if (mesh.shape.cols > 1) {
     config.distributed_rms_norm = DistributedRmsNorm::prefill_model_config(hf, mesh);
-    config.all_gather = AllGatherConfig{.cluster_axis = 1};
+    if (!mesh.joins_outputs()) config.all_gather = AllGatherConfig{.cluster_axis = 1};
     config.lm_head_1d = LmHead1d::prefill_model_config(hf, mesh);
   }
   return config;

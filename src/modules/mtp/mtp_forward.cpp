@@ -22,7 +22,7 @@ Tensor Mtp::normed(const Tensor& x, const RmsNormConfig& norm, const Config& cfg
 /// One half of the input of eh_proj. \return [T, hidden_size]
 Tensor Mtp::half(const Tensor& x, const RmsNormConfig& norm, const Config& cfg) const {
   Tensor y = normed(x, norm, cfg);  // [T, hidden_size]
-  return cfg.all_gather ? columns_.whole(y, *cfg.all_gather) : y;
+  return columns_.whole(y, cfg.all_gather);
 }
 
 Mtp::Output Mtp::forward(const Tensor& hidden, const Tensor& next_ids, const Config& cfg, const RopeTables& tables,

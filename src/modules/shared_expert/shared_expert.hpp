@@ -16,6 +16,8 @@ class SharedExpert {
   SharedExpert(const HfConfig& hf, const MeshDevice& mesh) : mlp_(hf, mesh) {}
   /// \param x [T, hidden_size]  \return [T, hidden_size]
   Tensor forward(const Tensor& x, const Config& cfg) const;
+  /// As Mlp::inner().
+  Tensor inner(const Tensor& x, const Config& cfg) const;
 
  private:
   Mlp mlp_;

@@ -30,6 +30,7 @@ struct ConversionContext {
   DataType dtype = DataType::bfloat8_b;  ///< of projections without a policy entry
   Tree dtype_policy = {};                ///< expanded policy below "model", or null
   MeshShape mesh = {};
+  bool joins_outputs = false;  ///< as MeshDevice::joins_outputs()
   LocalRanks local = {};
   ThreadTeam* team = nullptr;
   /// Gets each tensor instead of its being written: stage 1 plans a whole model before it reads the first byte. Empty: written at once.
@@ -53,6 +54,9 @@ class WeightOutput {
   Tree write(std::string_view argument, const Shape& shape, WeightRows rows, WeightRole role, const WeightSplit& split = {}) const;
 
   DataType dtype_of(WeightRole role) const;
+
+  /// How a linear layer is cut whose inputs lie over the mesh columns: split_inputs(input_unit), or split_outputs() where outputs are joined.
+  WeightSplit split_product(std::int64_t input_unit = kTileSize) const;
 
  private:
   std::string file_name(std::string_view argument) const;

@@ -94,6 +94,10 @@ Tree WeightOutput::write(std::string_view argument, const Shape& shape, WeightRo
   return entry;
 }
 
+WeightSplit WeightOutput::split_product(std::int64_t input_unit) const {
+  return context_->joins_outputs ? split_outputs() : split_inputs(input_unit);
+}
+
 WeightSplit split_outputs(std::int64_t unit) { return {.over = WeightSplit::Over::cols, .dim = 0, .unit = unit}; }
 
 WeightSplit split_inputs(std::int64_t unit) { return {.over = WeightSplit::Over::cols, .dim = 1, .unit = unit}; }
