@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <memory_resource>
 #include <vector>
 
 #include "ops/capture.hpp"
@@ -73,6 +74,54 @@ void check_decode(const Tensor& q_latent, const Tensor& q, std::span<const Laten
   }
 }
 
+/// Queries of all sequences side by side: row = query * heads + head; all heads share the keys.
+class AbsorbedQueries {
+ public:
+  AbsorbedQueries(const Tensor& q_latent, const Tensor& q, std::span<const LatentCache* const> caches, Device& device)
+      : caches_(caches),
+        rank_(caches.front()->kv_lora_rank),
+        width_(caches.front()->rows.dim(1)),
+        stride_(pad_for_kernels(width_)),
+        rows_(q_latent.dim(0) * q.dim(1) * stride_, device),
+        visible_(static_cast<std::size_t>(q_latent.dim(0) * q.dim(1)), &device.scratch()) {
+    const cpu::RowReader read_latent(q_latent, rank_);
+    const cpu::RowReader read_q(q, q.dim(2));
+    const std::int64_t num_queries = q_latent.dim(0) / static_cast<std::int64_t>(caches.size());  // of each sequence
+    for (std::int64_t row = 0; row < num_rows(); ++row) {
+      const std::int64_t query = row / q.dim(1);
+      float* line = rows_.data() + row * stride_;
+      read_latent.read(row, line);
+      read_q.read_at(row, q.dim(2) - (width_ - rank_), line + rank_, width_ - rank_);
+      std::fill(line + width_, line + stride_, 0.0F);
+      const LatentCache& cache = *caches[static_cast<std::size_t>(query / num_queries)];
+      visible_[static_cast<std::size_t>(row)] = cache.num_tokens - num_queries + query % num_queries + 1;
+    }
+  }
+
+  std::int64_t num_rows() const { return static_cast<std::int64_t>(visible_.size()); }
+  cpu::LatentProblem problem(std::size_t sequence_idx, float scale, bool on_tiles) const {
+    const std::size_t rows = visible_.size() / caches_.size();
+    const LatentCache& cache = *caches_[sequence_idx];
+    return {.cache = cpu::RowReader(cache.rows, width_),
+            .num_tokens = cache.num_tokens,
+            .width = width_,
+            .rank = rank_,
+            .queries = std::span<const float>(rows_).subspan(sequence_idx * rows * static_cast<std::size_t>(stride_)),
+            .stride = stride_,
+            .visible = std::span(visible_).subspan(sequence_idx * rows, rows),
+            .scale = scale,
+            .on_tiles = on_tiles};
+  }
+
+ private:
+  std::span<const LatentCache* const> caches_;
+  std::int64_t rank_;
+  std::int64_t width_;
+  std::int64_t stride_;
+  Scratch<float> rows_;                     ///< [rows, stride]
+  std::pmr::vector<std::int64_t> visible_;  ///< [rows]: how many tokens each sees
+};
+
 }  // namespace
 
 Tensor flash_mla_prefill(const Tensor& q, const Tensor& k_nope, const Tensor& v, const LatentCache& cache, const FlashMlaConfig& cfg) {
@@ -113,44 +162,16 @@ Tensor flash_mla_decode(const Tensor& q_latent, const Tensor& q, std::span<const
   validate(cfg, "flash_mla_decode");
   check_form(cfg, MlaForm::absorbed, "flash_mla_decode");
   check_decode(q_latent, q, caches);
-  const LatentCache& first = *caches.front();
-  const std::int64_t rank = first.kv_lora_rank;
-  const std::int64_t width = first.rows.dim(1);
-  const std::int64_t heads = q.dim(1);
-  Tensor y = make_result({q_latent.dim(0), heads, rank}, cfg.dtype, cfg.memory_config, device, "flash_mla_decode");  // [T, n, r]
-  const std::int64_t stride = pad_for_kernels(width);
-  const cpu::RowReader read_latent(q_latent, rank);
-  const cpu::RowReader read_q(q, q.dim(2));
-  const std::int64_t num_rows = q_latent.dim(0) * heads;  // row = query * heads + head; all heads share the keys
-  const std::int64_t num_queries = q_latent.dim(0) / static_cast<std::int64_t>(caches.size());  // of each sequence
-  const Scratch<float> queries(num_rows * stride, device);
-  std::pmr::vector<std::int64_t> visible(static_cast<std::size_t>(num_rows), &device.scratch());
-  for (std::int64_t row = 0; row < num_rows; ++row) {
-    const std::int64_t query = row / heads;
-    float* line = queries.data() + row * stride;
-    read_latent.read(row, line);
-    read_q.read_at(row, q.dim(2) - (width - rank), line + rank, width - rank);
-    std::fill(line + width, line + stride, 0.0F);
-    const LatentCache& cache = *caches[static_cast<std::size_t>(query / num_queries)];
-    visible[static_cast<std::size_t>(row)] = cache.num_tokens - num_queries + query % num_queries + 1;
-  }
+  const std::int64_t rank = caches.front()->kv_lora_rank;
+  Tensor y = make_result({q_latent.dim(0), q.dim(1), rank}, cfg.dtype, cfg.memory_config, device, "flash_mla_decode");  // [T, n, r]
+  const AbsorbedQueries queries(q_latent, q, caches, device);
+  const bool on_tiles = q.dim(1) >= cpu::kTileRows && cpu::attends_on_tiles(cfg.compute_kernel_config.math_fidelity);
   std::pmr::vector<cpu::LatentProblem> problems(&device.scratch());
-  for (std::size_t idx = 0; idx < caches.size(); ++idx) {
-    const std::size_t rows = visible.size() / caches.size();
-    problems.push_back({.cache = cpu::RowReader(caches[idx]->rows, width),
-                        .num_tokens = caches[idx]->num_tokens,
-                        .width = width,
-                        .rank = rank,
-                        .queries = std::span<const float>(queries).subspan(idx * rows * static_cast<std::size_t>(stride)),
-                        .stride = stride,
-                        .visible = std::span(visible).subspan(idx * rows, rows),
-                        .scale = static_cast<float>(cfg.scale),
-                        .on_tiles = heads >= cpu::kTileRows && cpu::attends_on_tiles(cfg.compute_kernel_config.math_fidelity)});
-  }
-  const Scratch<float> results(num_rows * pad_for_kernels(rank), device);
+  for (std::size_t idx = 0; idx < caches.size(); ++idx) problems.push_back(queries.problem(idx, static_cast<float>(cfg.scale), on_tiles));
+  const Scratch<float> results(queries.num_rows() * pad_for_kernels(rank), device);
   cpu::attend_latent(problems, results, device);
   const cpu::RowWriter writer(y, rank);
-  for (std::int64_t row = 0; row < num_rows; ++row) writer.write(row, results.data() + row * pad_for_kernels(rank));
+  for (std::int64_t row = 0; row < queries.num_rows(); ++row) writer.write(row, results.data() + row * pad_for_kernels(rank));
   return call.result(std::move(y));
 }
 

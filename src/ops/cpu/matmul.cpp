@@ -13,6 +13,7 @@
 #include "ops/cpu/gemv.hpp"
 #include "ops/cpu/kernels.hpp"
 #include "ops/cpu/rows.hpp"
+#include "ops/cpu/slab_queue.hpp"
 #include "ops/unary.hpp"
 #include "tensor/block_float.hpp"
 
@@ -397,37 +398,6 @@ constexpr std::int64_t kDealtRows = 32;
 bool is_dealt(const MatmulProblem& problem) {
   return std::any_of(problem.groups.begin(), problem.groups.end(), [](const RowGroup& group) { return group.count >= kDealtRows; });
 }
-
-/// The slabs of one thread, which it takes from the front; whoever is done takes from the back of the others' ranges. Threads of equal work are never done at
-/// the same time, because they share the way to memory unevenly.
-class SlabQueue {
- public:
-  void fill(std::uint32_t begin, std::uint32_t end) { range_.store(pack(begin, end), std::memory_order_relaxed); }
-  /// \return the index of a slab; nothing when the queue is empty
-  std::optional<std::size_t> take_front() {
-    return take([](std::uint32_t& begin, std::uint32_t&) { return begin++; });
-  }
-  std::optional<std::size_t> take_back() {
-    return take([](std::uint32_t&, std::uint32_t& end) { return --end; });
-  }
-
- private:
-  static std::uint64_t pack(std::uint32_t begin, std::uint32_t end) { return std::uint64_t{begin} << 32U | end; }
-
-  template <class Choose>
-  std::optional<std::size_t> take(const Choose& choose) {
-    std::uint64_t range = range_.load(std::memory_order_relaxed);
-    while (true) {
-      auto begin = static_cast<std::uint32_t>(range >> 32U);
-      auto end = static_cast<std::uint32_t>(range);
-      if (begin >= end) return std::nullopt;
-      const std::size_t chosen = choose(begin, end);
-      if (range_.compare_exchange_weak(range, pack(begin, end), std::memory_order_relaxed)) return chosen;
-    }
-  }
-
-  alignas(64) std::atomic<std::uint64_t> range_ = 0;  ///< begin and end: who writes it shares the line with nobody
-};
 
 /// Each thread runs the slabs of its cores in their order, then helps the others.
 void run_shares(const MatmulProblem& problem, const MatmulPlan& plan, const RowWriter& writer, std::span<const Tasks> shares,
