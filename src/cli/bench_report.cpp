@@ -144,7 +144,7 @@ std::string breakdown_table(const BenchReport& report, TableStyle style) {
       rows.push_back({name, fmt::format("{}", time.calls), fmt::format("{:.3f}", 1e3 * time.seconds),
                       fmt::format("{:.1f} %", 100.0 * time.seconds / row.breakdown_wall_s)});
     }
-    text += "\n" + table(rows, style);
+    text.append("\n").append(table(rows, style));
   }
   return text;
 }

@@ -172,7 +172,7 @@ std::string StateDict::stored_identity(std::string_view name, Trust trust) const
 
 std::string StateDict::identity(std::string_view name, Trust trust) const {
   std::string identity = stored_identity(name, trust);
-  if (raw(name).dtype == HfDtype::F8_E4M3) identity += " " + stored_identity(scale_name(name), trust);
+  if (raw(name).dtype == HfDtype::F8_E4M3) identity.append(" ").append(stored_identity(scale_name(name), trust));
   return identity;
 }
 

@@ -90,8 +90,7 @@ void check_policy(const Tree& policy, const std::string& where) {
       check_member<std::remove_cvref_t<decltype(member)>>(entry, where + "." + name);
     });
     if (!known)
-      throw ConfigError(
-          fmt::format("[{}] unknown name {} in the dtype policy{}", where, meshseek::quoted(name), known_names_hint(name, names)));
+      throw ConfigError(fmt::format("[{}] unknown name {} in the dtype policy{}", where, in_quotes(name), known_names_hint(name, names)));
   }
 }
 

@@ -30,14 +30,14 @@ void check_digest(const std::string& digest, const std::string& where) {
   const bool is_hex = digest.find_first_not_of("0123456789abcdef") == std::string::npos;
   if (digest.size() == kSha256Digits && is_hex) return;
   throw ConfigError(
-      fmt::format("[{}] {} is no SHA-256; expected 64 hexadecimal digits; convert again with --force", where, meshseek::quoted(digest)));
+      fmt::format("[{}] {} is no SHA-256; expected 64 hexadecimal digits; convert again with --force", where, in_quotes(digest)));
 }
 
 void check_path(const std::string& path, const std::string& where) {
   const Path relative(path);
   bool leaves = relative.empty() || relative.is_absolute();
   for (const Path& part : relative) leaves = leaves || part == "..";
-  if (leaves) throw ConfigError(fmt::format("[{}] the path {} leaves the store; expected one below it", where, meshseek::quoted(path)));
+  if (leaves) throw ConfigError(fmt::format("[{}] the path {} leaves the store; expected one below it", where, in_quotes(path)));
 }
 
 ManifestEntry parse_entry(const Tree& tree, const std::string& where) {

@@ -30,15 +30,15 @@ void check_value(const CapturedTensor& value, const std::string& where) {
   const bool fits = !value.shape.empty() && value.shape.size() <= kMostRank &&
                     std::all_of(value.shape.begin(), value.shape.end(), [](std::int64_t dim) { return dim > 0; });
   if (!fits)
-    throw Error(fmt::format("[{}] {} has shape {}; expected 1 to 8 dimensions of at least 1", where, meshseek::quoted(value.name),
+    throw Error(fmt::format("[{}] {} has shape {}; expected 1 to 8 dimensions of at least 1", where, in_quotes(value.name),
                             to_string(value.shape)));
   // The checksum is the name of a file: nothing else may be in it.
   const bool is_hex = value.checksum.size() == 16 && value.checksum.find_first_not_of("0123456789abcdef") == std::string::npos;
   if (!is_hex)
-    throw Error(fmt::format("[{}] {} has checksum {}; expected 16 hexadecimal digits", where, meshseek::quoted(value.name),
-                            meshseek::quoted(value.checksum)));
+    throw Error(
+        fmt::format("[{}] {} has checksum {}; expected 16 hexadecimal digits", where, in_quotes(value.name), in_quotes(value.checksum)));
   if (is_block_float(value.dtype))
-    throw Error(fmt::format("[{}] {} is {}; expected a row-major type", where, meshseek::quoted(value.name), to_string(value.dtype)));
+    throw Error(fmt::format("[{}] {} is {}; expected a row-major type", where, in_quotes(value.name), to_string(value.dtype)));
   checked_product(volume(value.shape), static_cast<std::int64_t>(element_bytes(value.dtype)), value.shape);
 }
 
