@@ -58,26 +58,30 @@ std::size_t cores_of_device(const MeshShape& mesh, const DeviceFlags& flags) {
   return place_here(static_cast<std::size_t>(mesh.num_devices()), bind_value(flags.bind), flags.num_threads).front().team.num_threads;
 }
 
+ConfigureOptions configure_options(const ModelSource& source, const ConfigFlags& flags, Mode mode) {
+  return {.mode = mode,
+          .mesh = {.shape = source.mesh(), .device = {}},
+          .plan = source.plan(),
+          .deterministic = source.deterministic(),
+          .weight_dtype = source.dtype(),
+          .overlays = read_overlays(flags),
+          .sets = flags.sets};
+}
+
 Tree model_config(const ModelSource& source, const ConfigFlags& flags, Mode mode, const Tree& weight_config, Provenance* provenance) {
   const std::string& file = mode == Mode::prefill ? flags.prefill_config : flags.decode_config;
   if (!file.empty()) {
     Tree document = with_overlays(read_json_file(file), read_overlays(flags), flags.sets, file, provenance);
-    if (source.deterministic() && document.find("deterministic") == nullptr) {
+    if (source.deterministic() && !document.flag("deterministic", file)) {
       throw ConfigError(
           fmt::format("[{}] was configured without --deterministic; configure it again with the flag, or leave the flag out", file));
     }
     return document;
   }
-  ConfigureOptions options;
-  options.mode = mode;
-  options.mesh = {.shape = source.mesh(), .device = probe_device()};
-  options.plan = source.plan();
+  ConfigureOptions options = configure_options(source, flags, mode);
+  options.mesh.device = probe_device();
   if (flags.num_threads > 0) options.mesh.device.num_cores = static_cast<std::int64_t>(flags.num_threads);
-  options.deterministic = source.deterministic();
-  options.weight_dtype = source.dtype();
   options.weight_config = weight_config;
-  options.overlays = read_overlays(flags);
-  options.sets = flags.sets;
   return make_model_config(source.hf_config(), options, provenance);
 }
 

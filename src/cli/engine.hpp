@@ -17,6 +17,9 @@ namespace meshseek::cli {
 Tree model_config(const ModelSource& source, const ConfigFlags& flags, Mode mode, const Tree& weight_config = {},
                   Provenance* provenance = nullptr);
 
+/// What source and flags say of the config of one mode; the device is the caller's affair.
+ConfigureOptions configure_options(const ModelSource& source, const ConfigFlags& flags, Mode mode);
+
 /// Threads that each device will have where all are in this process; 0: one per usable core.
 std::size_t cores_of_device(const MeshShape& mesh, const DeviceFlags& flags);
 

@@ -55,19 +55,12 @@ DeviceDescription read_device(const std::string& path) {
 
 Tree generated_config(const ConfigureFlags& flags, const std::string& mode) {
   const ModelSource source(flags.source);
-  ConfigureOptions options;
-  options.mode = mode == "decode" ? Mode::decode : Mode::prefill;
-  options.mesh = {.shape = source.mesh(),
-                  .device = flags.device.empty() || flags.device == "probe" ? probe_device() : read_device(flags.device)};
-  options.plan = source.plan();
+  ConfigureOptions options = configure_options(source, flags.config, mode == "decode" ? Mode::decode : Mode::prefill);
+  options.mesh.device = flags.device.empty() || flags.device == "probe" ? probe_device() : read_device(flags.device);
   const std::size_t num_threads = cores_of_device(source.mesh(), flags.devices);
   if (num_threads > 0 && (flags.device.empty() || flags.device == "probe"))
     options.mesh.device.num_cores = static_cast<std::int64_t>(num_threads);
-  options.deterministic = source.deterministic();
-  options.weight_dtype = source.dtype();
   if (source.is_store()) options.weight_config = read_store_info(source.folder()).weight_config;
-  options.overlays = read_overlays(flags.config);
-  options.sets = flags.config.sets;
   return make_model_config(source.hf_config(), options);
 }
 
@@ -87,8 +80,8 @@ std::string diff_text(const ConfigureFlags& flags) {
   if (has_model == (flags.diff.size() == 2))
     throw UsageError("[--diff] expected two config files, or MODEL and one; put MODEL before --diff");
   const bool has_flags = !flags.mode.empty() || !flags.device.empty() || !flags.devices.bind.empty() || flags.devices.num_threads > 0 ||
-                         !flags.source.mesh.empty() || !flags.source.plan.empty() || flags.source.deterministic || !flags.source.dtype.empty() ||
-                         !flags.config.overlays.empty() || !flags.config.sets.empty();
+                         !flags.source.mesh.empty() || !flags.source.plan.empty() || flags.source.deterministic ||
+                         !flags.source.dtype.empty() || !flags.config.overlays.empty() || !flags.config.sets.empty();
   if (!has_model && has_flags)
     throw UsageError("[--diff] two files are compared as they are; leave the other flags out, or name a MODEL and one file");
   const Tree right = read_model_config(flags.diff.back());

@@ -68,6 +68,11 @@ Tree* Tree::find(std::string_view key) {
   return members ? find_member(*members, key) : nullptr;
 }
 
+bool Tree::flag(std::string_view key, std::string_view where) const {
+  const Tree* member = find(key);
+  return member != nullptr && member->as_bool(fmt::format("{} {}", where, key));
+}
+
 Tree& Tree::set(std::string key, Tree value) {
   if (is_null()) value_ = Object{};
   if (!is_object()) throw_wrong_type(key, "an object around this key", *this);

@@ -49,6 +49,8 @@ class Tree {
   /// Member of an object by key; null pointer when absent or when this is no object. Linear in the number of members.
   const Tree* find(std::string_view key) const;
   Tree* find(std::string_view key);
+  /// A boolean member; false when it is absent. \param where this object, for messages \throws ConfigError for another type
+  bool flag(std::string_view key, std::string_view where) const;
   /// Sets or appends a member; a null tree becomes an object first.
   Tree& set(std::string key, Tree value);
 

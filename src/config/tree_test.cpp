@@ -54,5 +54,13 @@ TEST(Names, HintNamesTheNearestAndListsAll) {
   EXPECT_EQ(known_names_hint("zzz", {}), "; nothing is known here");
 }
 
+TEST(Tree, AFlagThatIsAbsentIsFalse) {
+  const Tree tree = parse_json(R"({"yes": true, "no": false, "word": "true"})", "text");
+  EXPECT_TRUE(tree.flag("yes", "text"));
+  EXPECT_FALSE(tree.flag("no", "text"));
+  EXPECT_FALSE(tree.flag("absent", "text"));
+  EXPECT_THROW(tree.flag("word", "text"), ConfigError);
+}
+
 }  // namespace
 }  // namespace meshseek

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <utility>
 
-#include "mesh/mesh_shape.hpp"
+#include "mesh/mesh_device.hpp"
 
 namespace meshseek {
 
@@ -18,6 +18,12 @@ constexpr auto enum_names(ParallelPlan) {
 /// The devices that cut a layer, and its weights, among themselves: all of the mesh, or those of a row.
 constexpr MeshShape weight_mesh(const MeshShape& mesh, ParallelPlan plan) {
   return plan == ParallelPlan::pipeline ? MeshShape{.rows = 1, .cols = mesh.cols} : mesh;
+}
+
+/// The same for what stages 1 and 2 know of the machine.
+inline MeshDevice weight_mesh(MeshDevice mesh, ParallelPlan plan) {
+  mesh.shape = weight_mesh(mesh.shape, plan);
+  return mesh;
 }
 
 }  // namespace meshseek

@@ -116,14 +116,13 @@ Tensor multiply(const Tensor& x, const LinearCall& call, std::span<const cpu::Ro
                                 .bias = bias,
                                 .fidelity = cfg.compute_kernel_config.math_fidelity,
                                 .transpose_b = cfg.transpose_b};
-  if (call.up == nullptr) {
-    cpu::matmul(problem, plan, y, device);
-    return y;
+  std::optional<cpu::WeightMatrix> up;
+  cpu::Gating gating = {.rounds_bf16 = result_dtype(cfg) == DataType::bfloat16};
+  if (call.up != nullptr) {
+    gating.activations = call.mul->input_tensor_a_activations;
+    problem.up = &up.emplace(call.up->input_tensor_b.tensor);
+    problem.gating = &gating;
   }
-  const cpu::WeightMatrix up(call.up->input_tensor_b.tensor);
-  const cpu::Gating gating = {.rounds_bf16 = result_dtype(cfg) == DataType::bfloat16, .activations = call.mul->input_tensor_a_activations};
-  problem.up = &up;
-  problem.gating = &gating;
   cpu::matmul(problem, plan, y, device);
   return y;
 }
@@ -164,6 +163,15 @@ bool can_gate(const Tensor& x, const LinearConfig& gate, const LinearConfig& up,
          gate.transpose_b == up.transpose_b && !gate.bias && !up.bias && result_dtype(gate) == result_dtype(up) &&
          gate.program_config == up.program_config && gate.program_rule == up.program_rule &&
          gate.compute_kernel_config == up.compute_kernel_config && gate.memory_config == mul.memory_config && !has_activation(gate);
+}
+
+/// Both products of a gated pair in one pass. \param groups called for the groups of x's rows, when x was checked
+template <class Groups>
+Tensor multiply_gated(const Tensor& x, const LinearCall& call, const Groups& groups) {
+  const RecordedCall recorded(x, call.op, call.cfg, [](CallValues&) {});  // who wants values gets the operators one by one
+  check(x, call.cfg, call.op);
+  validate(*call.mul, call.op);
+  return recorded.result(multiply(x, call, groups(), {x.dim(0), out_features(call.cfg)}));
 }
 
 }  // namespace
@@ -207,12 +215,9 @@ Tensor gated_linear(const Tensor& x, const LinearConfig& gate, const LinearConfi
     const Tensor gates = linear(x, gate);       // [T, inner]
     return mul(gates, linear(x, up), mul_cfg);  // [T, inner]
   }
-  const RecordedCall call(x, "gated_linear", gate, [&](CallValues& in) { in.add("x", x); });
-  check(x, gate, "gated_linear");
-  validate(mul_cfg, "gated_linear");
+  const LinearCall call = {.cfg = gate, .up = &up, .mul = &mul_cfg, .op = "gated_linear"};
   const cpu::RowGroup group = {.count = x.dim(0)};
-  return call.result(
-      multiply(x, {.cfg = gate, .up = &up, .mul = &mul_cfg, .op = "gated_linear"}, std::span(&group, 1), {x.dim(0), out_features(gate)}));
+  return multiply_gated(x, call, [&] { return std::span(&group, 1); });
 }
 
 Tensor grouped_gated_linear(const Tensor& x, std::span<const std::int64_t> offsets, const LinearConfig& gate, const LinearConfig& up,
@@ -221,12 +226,8 @@ Tensor grouped_gated_linear(const Tensor& x, std::span<const std::int64_t> offse
     const Tensor gates = grouped_linear(x, offsets, gate);       // [R, inner]
     return mul(gates, grouped_linear(x, offsets, up), mul_cfg);  // [R, inner]
   }
-  const RecordedCall call(x, "grouped_gated_linear", gate, [&](CallValues& in) { in.add("x", x); });
-  check(x, gate, "grouped_gated_linear");
-  validate(mul_cfg, "grouped_gated_linear");
-  const auto groups = groups_of(x, offsets, gate, "grouped_gated_linear");
-  return call.result(
-      multiply(x, {.cfg = gate, .up = &up, .mul = &mul_cfg, .op = "grouped_gated_linear"}, groups, {x.dim(0), out_features(gate)}));
+  const LinearCall call = {.cfg = gate, .up = &up, .mul = &mul_cfg, .op = "grouped_gated_linear"};
+  return multiply_gated(x, call, [&] { return groups_of(x, offsets, gate, call.op); });
 }
 
 }  // namespace meshseek

@@ -72,7 +72,7 @@ Tensor make_result(Shape shape, DataType dtype, const MemoryConfig& memory_confi
   const std::int64_t bytes = storage_bytes(shape, dtype, Layout::row_major);
   if (memory_config.buffer_type != BufferType::L1) {
     device.count_dram_bytes(bytes);
-    return Tensor::in_memory(device.dram().allocate(static_cast<std::size_t>(bytes)), std::move(shape), dtype, &device);
+    return make_result(std::move(shape), dtype, device);
   }
   std::shared_ptr<void> memory = device.l1().allocate(static_cast<std::size_t>(bytes));
   if (memory == nullptr) {
@@ -83,8 +83,8 @@ Tensor make_result(Shape shape, DataType dtype, const MemoryConfig& memory_confi
 }
 
 Tensor make_result(Shape shape, DataType dtype, Device& device) {
-  const std::int64_t bytes = storage_bytes(shape, dtype, Layout::row_major);
-  return Tensor::in_memory(device.dram().allocate(static_cast<std::size_t>(bytes)), std::move(shape), dtype, &device);
+  const auto bytes = static_cast<std::size_t>(storage_bytes(shape, dtype, Layout::row_major));
+  return Tensor::in_memory(device.dram().allocate(bytes), std::move(shape), dtype, &device);
 }
 
 ShardPlan make_shard_plan(const MemoryConfig& memory_config, std::int64_t rows, std::int64_t cols, const Device& device,

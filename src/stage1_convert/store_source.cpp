@@ -53,8 +53,7 @@ StoreSource::StoreSource(const Path& store) : store_(store), hf_(read_hf_config(
   digest_ = member(document, "source_digest", where).as_string(where + " source_digest");
   if (const Tree* policy = document.find("dtype_policy")) dtype_policy_ = *policy;
   find_own_mtp_tensors(member(document, "model", where));
-  const Tree* deterministic = document.find("deterministic");
-  find_splits(deterministic != nullptr && deterministic->as_bool(where + " deterministic"));
+  find_splits(document.flag("deterministic", where));
 }
 
 /// The modules say how they cut for this store: another one may be cut otherwise.

@@ -4,9 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
 
+#include "tests/support/changed_checkpoint.hpp"
 #include "tests/support/engine.hpp"
 
 namespace meshseek {
@@ -41,15 +40,7 @@ class RunFacts : public ::testing::Test {
   /// A copy of the checkpoint whose last weight is another one.
   Path changed_checkpoint() const {
     const Path copy = folder_.path() / "changed";
-    std::filesystem::copy(checkpoint(), copy);
-    for (const auto& entry : std::filesystem::directory_iterator(copy)) {
-      if (entry.path().extension() != ".safetensors") continue;
-      std::fstream file(entry.path(), std::ios::binary | std::ios::in | std::ios::out);
-      file.seekg(-1, std::ios::end);
-      const char last = static_cast<char>(file.peek() ^ 1);  // the exponent's lowest bit but one
-      file.seekp(-1, std::ios::end);
-      file.put(last);
-    }
+    testing::copy_with_another_weight(checkpoint(), copy);
     return copy;
   }
 

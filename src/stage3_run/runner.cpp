@@ -44,8 +44,7 @@ MeshOfConfig check_frame(const Tree& document, const StoreInfo& store, const std
     throw ConfigError(fmt::format("[{}] is for mesh {} as a pipeline but the store is for mesh {}; expected a store for one row, 1x{}",
                                   where, given, to_string(store.mesh), mesh.shape.cols));
   }
-  const Tree* flag = document.find("deterministic");
-  const bool deterministic = flag != nullptr && flag->as_bool(where + " deterministic");
+  const bool deterministic = document.flag("deterministic", where);
   if (store.mesh.cols > 1 && deterministic != store.deterministic) {
     throw ConfigError(
         fmt::format("[{}] is {}deterministic but the store for mesh {} was converted {} --deterministic; expected the same of both", where,

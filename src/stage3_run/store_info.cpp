@@ -46,9 +46,8 @@ StoreInfo read_store_info(const Path& store) {
   static constexpr std::array<std::string_view, 8> kKeys = {"format_version", "converter_version", "source_digest", "mesh", "deterministic",
                                                             "dtype",          "dtype_policy",      "model"};
   serialise::check_keys(document, where, {}, false, kKeys);
-  const Tree* deterministic = document.find("deterministic");
   return {.mesh = parse_mesh_shape(member(document, "mesh", where).as_string(where + " mesh")),
-          .deterministic = deterministic != nullptr && deterministic->as_bool(where + " deterministic"),
+          .deterministic = document.flag("deterministic", where),
           .dtype = parse_dtype(member(document, "dtype", where).as_string(where + " dtype")),
           .weight_config = member(document, "model", where)};
 }

@@ -41,7 +41,11 @@ class Shape {
 
   operator std::vector<std::int64_t>() const { return {begin(), end()}; }  // NOLINT(google-explicit-constructor)
 
-  void push_back(std::int64_t dim) { dims_[checked_rank(static_cast<std::ptrdiff_t>(size_) + 1) - 1] = dim, ++size_; }
+  /// \throws ShapeError as above
+  void push_back(std::int64_t dim) {
+    size_ = checked_rank(static_cast<std::ptrdiff_t>(size_) + 1);
+    back() = dim;
+  }
 
   friend bool operator==(const Shape& a, const Shape& b) { return std::equal(a.begin(), a.end(), b.begin(), b.end()); }
 

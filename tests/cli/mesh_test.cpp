@@ -78,6 +78,9 @@ TEST_F(Mesh, AStoreForDeterministicRunsIsRunSoAndAnotherOneIsRefused) {
   const std::string file = (folder() / "prefill.json").string();
   EXPECT_EQ(run({"configure", model.string(), "-o", file}).exit_code, 0);
   EXPECT_THAT(run_store(model, {"--deterministic", "--prefill-config", file}).err, HasSubstr("was configured without --deterministic"));
+  std::string text = read_file(file);
+  write("prefill.json", text.insert(text.find("\"device\""), "\"deterministic\": false,\n  "));
+  EXPECT_THAT(run_store(model, {"--deterministic", "--prefill-config", file}).err, HasSubstr("was configured without --deterministic"));
 }
 
 double number(const Tree& tree, const char* key) { return tree.find(key)->as_number(key); }

@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "tests/mesh/mpi_fixture.hpp"
+#include "tests/support/changed_checkpoint.hpp"
 
 namespace meshseek {
 namespace {
@@ -66,15 +67,7 @@ class Launched : public MpiTest {
   /// A copy of the checkpoint whose last weight is another one.
   std::string changed_checkpoint() {
     const auto copy = folder_.path() / "changed";
-    std::filesystem::copy(checkpoint(), copy);
-    for (const auto& entry : std::filesystem::directory_iterator(copy)) {
-      if (entry.path().extension() != ".safetensors") continue;
-      std::fstream file(entry.path(), std::ios::binary | std::ios::in | std::ios::out);
-      file.seekg(-1, std::ios::end);
-      const char last = static_cast<char>(file.peek() ^ 1);
-      file.seekp(-1, std::ios::end);
-      file.put(last);
-    }
+    testing::copy_with_another_weight(checkpoint(), copy);
     return copy.string();
   }
   /// The job has ended in time with this exit code and one line that says why, and left no process.

@@ -3,14 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
+#include "ops/softmax.hpp"
 
 namespace meshseek::testing {
 namespace {
 
 constexpr std::int64_t kGreedySteps = 8;
-
-std::int64_t largest(std::span<const float> logits) { return std::max_element(logits.begin(), logits.end()) - logits.begin(); }
 
 /// What the tests compare, from one device and from a mesh.
 struct Answer {
@@ -24,7 +22,7 @@ Answer answer(std::span<const std::int64_t> prompt, std::int64_t vocab_size, con
   Answer result = {.prompt_logits = to_float_vector(prefill(prompt))};
   std::span<const float> last = row_of(result.prompt_logits, static_cast<std::int64_t>(prompt.size()) - 1, vocab_size);
   for (std::int64_t step = 0; step < kGreedySteps; ++step) {
-    result.greedy.push_back(largest(last));
+    result.greedy.push_back(argmax(last));
     result.decode_logits.push_back(to_float_vector(decode(result.greedy.back())));
     last = result.decode_logits.back();
   }

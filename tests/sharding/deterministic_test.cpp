@@ -8,27 +8,25 @@
 #include <vector>
 
 #include "base/error.hpp"
-#include "tests/support/mesh_engine.hpp"
+#include "ops/softmax.hpp"
+#include "tests/sharding/answers.hpp"
 
 namespace meshseek {
 namespace {
 
+using testing::checkpoint_folder;
 using testing::MeshEngine;
 using testing::row_of;
 
 constexpr std::int64_t kSteps = 4;
 
-Path checkpoint_folder(const std::string& name) { return testing::data_folder() / "checkpoints" / name; }
-
 /// 104 tokens: attention goes over two blocks of 64.
 std::vector<std::int64_t> prompt_of(const std::string& checkpoint) {
-  std::vector<std::int64_t> ids = testing::Arrays(checkpoint_folder(checkpoint) / "golden.safetensors").integers("ids_64");
+  std::vector<std::int64_t> ids = testing::prompt_of(checkpoint, "64");
   const std::vector<std::int64_t> again(ids.rbegin(), ids.rbegin() + 40);
   ids.insert(ids.end(), again.begin(), again.end());
   return ids;
 }
-
-std::int64_t largest(std::span<const float> logits) { return std::max_element(logits.begin(), logits.end()) - logits.begin(); }
 
 bool same_bits(std::span<const float> a, std::span<const float> b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
@@ -69,7 +67,7 @@ Results results_of(const std::string& checkpoint, const MeshShape& mesh, const t
   std::vector<float> last = to_float_vector(logits);
   last.erase(last.begin(), last.end() - engine.hf_config().vocab_size);
   for (std::int64_t step = 0; step < kSteps; ++step) {
-    const std::int64_t id = largest(last);
+    const std::int64_t id = argmax(last);
     results.add("decode step " + std::to_string(step), engine.decode(std::span(&id, 1), std::span(&sequence_idx, 1)).logits);
     last = results.values.back();
   }

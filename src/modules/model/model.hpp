@@ -63,7 +63,7 @@ class Model {
   static Config prefill_model_config(const HfConfig& hf, const MeshDevice& mesh, ParallelPlan plan = ParallelPlan::users);
   static Config decode_model_config(const HfConfig& hf, const MeshDevice& mesh, ParallelPlan plan = ParallelPlan::users);
   Model(const HfConfig& hf, const MeshDevice& mesh, ParallelPlan plan = ParallelPlan::users)
-      : Model(hf, part_of(mesh, plan), Pipeline(hf, mesh)) {}
+      : Model(hf, weight_mesh(mesh, plan), Pipeline(hf, mesh)) {}
   /// \param owner with row_split: rank of the device that keeps the latents
   static State create_state(const HfConfig& hf, const Config& cfg, std::int64_t capacity, Device& device, std::int64_t owner = 0);
 
@@ -96,8 +96,7 @@ class Model {
   Mtp::Output forward_mtp(std::size_t module_idx, const Output& main, const Tensor& next_ids, const Config& cfg, State& state) const;
 
  private:
-  /// The devices that cut a layer among themselves: what all modules but the pipeline know of the mesh.
-  static MeshDevice part_of(const MeshDevice& mesh, ParallelPlan plan);
+  /// \param part weight_mesh(): what all modules but the pipeline know of the mesh
   Model(const HfConfig& hf, const MeshDevice& part, const Pipeline& pipeline);
 
   /// One call's tokens: all of them, and those that this device runs.

@@ -3,8 +3,7 @@
 namespace meshseek {
 
 Model::Config Model::prefill_model_config(const HfConfig& hf, const MeshDevice& whole_mesh, ParallelPlan plan) {
-  MeshDevice mesh = whole_mesh;
-  mesh.shape = weight_mesh(whole_mesh.shape, plan);
+  const MeshDevice mesh = weight_mesh(whole_mesh, plan);
   Config config;
   config.embedding = Embedding::prefill_model_config(hf, mesh);
   for (std::int64_t layer_idx = 0; layer_idx < hf.num_hidden_layers; ++layer_idx) {
@@ -23,8 +22,7 @@ Model::Config Model::prefill_model_config(const HfConfig& hf, const MeshDevice& 
 }
 
 Model::Config Model::decode_model_config(const HfConfig& hf, const MeshDevice& whole_mesh, ParallelPlan plan) {
-  MeshDevice mesh = whole_mesh;
-  mesh.shape = weight_mesh(whole_mesh.shape, plan);
+  const MeshDevice mesh = weight_mesh(whole_mesh, plan);
   Config config;
   config.mode = Mode::decode;
   config.embedding = Embedding::decode_model_config(hf, mesh);

@@ -50,10 +50,6 @@ Tensor take_ids(const Tensor& ids, std::span<const std::int64_t> tokens) {
 
 }  // namespace
 
-MeshDevice Model::part_of(const MeshDevice& mesh, ParallelPlan plan) {
-  return {.shape = weight_mesh(mesh.shape, plan), .device = mesh.device};
-}
-
 Model::Model(const HfConfig& hf, const MeshDevice& part, const Pipeline& pipeline)
     : embedding_(hf, part),
       rope_(hf, part),
