@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -91,7 +92,7 @@ TEST(Unicode, DecodingRefusesInvalidText) {
 }
 
 TEST(UnicodeClasses, AreTheRangesOfTheReference) {
-  std::ifstream file(std::string(MESHSEEK_SOURCE_DIR) + "/tests/data/tokenizers/goldens/unicode-classes.json");
+  std::ifstream file(std::filesystem::path(MESHSEEK_SOURCE_DIR) / "tests/data/tokenizers/goldens/unicode-classes.json");
   std::ostringstream text;
   text << file.rdbuf();
   const Tree root = parse_json(text.str(), "unicode-classes.json");
