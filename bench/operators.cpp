@@ -95,8 +95,7 @@ void run_linear(benchmark::State& state, const LinearCase& one, DataType dtype, 
 void run_flash_decode(benchmark::State& state, std::int64_t heads, std::int64_t depth) {
   constexpr std::int64_t kRank = 512, kRope = 64;
   Device device;
-  LatentCache cache = {
-      .rows = Tensor::zeros({depth, kRank + kRope}, DataType::bfloat16, &device), .num_tokens = depth, .kv_lora_rank = kRank};
+  LatentCache cache = {.rows = random_activation({depth, kRank + kRope}, device), .num_tokens = depth, .kv_lora_rank = kRank};
   const Tensor q_latent = random_activation({1, heads, kRank}, device);
   const Tensor q = random_activation({1, heads, kRope}, device);
   for (auto _ : state) benchmark::DoNotOptimize(flash_mla_decode(q_latent, q, cache, {.form = MlaForm::absorbed, .scale = 0.1}));
@@ -109,7 +108,7 @@ void run_flash_prefill(benchmark::State& state, std::int64_t heads, std::int64_t
   constexpr std::int64_t kRank = 512, kRope = 64, kDim = 128;
   Device device;
   const LatentCache cache = {
-      .rows = Tensor::zeros({num_tokens, kRank + kRope}, DataType::bfloat16, &device), .num_tokens = num_tokens, .kv_lora_rank = kRank};
+      .rows = random_activation({num_tokens, kRank + kRope}, device), .num_tokens = num_tokens, .kv_lora_rank = kRank};
   const Tensor q = random_activation({num_tokens, heads, kDim + kRope}, device);
   const Tensor k = random_activation({num_tokens, heads, kDim}, device);
   for (auto _ : state) benchmark::DoNotOptimize(flash_mla_prefill(q, k, k, cache, {.form = MlaForm::naive, .scale = 0.1}));

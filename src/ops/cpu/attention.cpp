@@ -9,8 +9,6 @@
 
 namespace meshseek::cpu {
 
-constexpr std::int64_t kTokens = 12;  ///< whose scores are made between two looks ahead
-
 void ask_for(std::span<const std::byte> bytes, std::int64_t step, std::int64_t num_steps) {
   constexpr std::int64_t kCacheLine = 64;
   const auto size = static_cast<std::int64_t>(bytes.size());
@@ -103,39 +101,57 @@ void FlashRows::add(const KeyBlock& block, RowSums& rows) {
   for (std::int64_t first = 0, end = 0; first < weights_.num_rows(); first = end) {
     const std::int32_t count = weights_.seen(first);
     while (end < weights_.num_rows() && weights_.seen(end) == count) ++end;
-    if (count == 0) continue;
-    kernels().weighted_sum({.weights = weights_.scores() + first,
-                            .weights_stride = 1,
-                            .weights_step = weights_.lanes(),
-                            .num_x = end - first,
-                            .rows = block.values,
-                            .row_stride = block.value_stride,
-                            .num_rows = count,
-                            .cols = value_width_,
-                            .out = rows.values.data() + first * value_width_,
-                            .out_stride = value_width_,
-                            .adds = true});
+    if (count > 0) add_values(block, first, end - first, count, rows);
   }
 }
 
-/// A few tokens at a time: between them the next block is asked for, no more lines at once than a core can have on their way.
+void FlashRows::add_values(const KeyBlock& block, std::int64_t first_row, std::int64_t num_rows, std::int64_t num_tokens, RowSums& rows) {
+  const auto add_rows = [&](const auto* stored, const auto& kernel) {
+    kernel({.weights = weights_.scores() + first_row,
+            .weights_stride = 1,
+            .weights_step = weights_.lanes(),
+            .num_x = num_rows,
+            .rows = stored,
+            .row_stride = block.values.stride,
+            .num_rows = num_tokens,
+            .cols = value_width_,
+            .out = rows.values.data() + first_row * value_width_,
+            .out_stride = value_width_,
+            .adds = true,
+            .ahead = block.ahead});
+  };
+  if (block.values.halves != nullptr) return add_rows(block.values.halves, kernels().weighted_sum_bf16);
+  add_rows(block.values.floats, kernels().weighted_sum);
+}
+
+/// What of the next block is no value: add_values() asks for that.
+void FlashRows::ask_for_keys(const KeyBlock& block, std::int64_t token) const {
+  if (block.ahead == 0) return;
+  const std::uint16_t* row = block.keys.halves + token * block.keys.stride + block.ahead;
+  ask_for(std::as_bytes(std::span(row + value_width_, row + key_width_)), 0, 1);
+}
+
+/// A few keys at a time. Sums of kMostKeyValues values go on to memory: the rounding errors of k values are those of kMostKeyValues + k / kMostKeyValues
+/// additions.
 void FlashRows::multiply_keys(const KeyBlock& block) {
   const std::int64_t lanes = weights_.lanes();
-  const std::int64_t num_steps = ceil_div(key_width_, kChunk) * ceil_div(block.count, kTokens);
+  const std::int64_t most = lanes == kFaceSize ? kMostKeys : 12;  // what the registers take at once
+  const std::int64_t num_steps = ceil_div(key_width_, kMostKeyValues) * ceil_div(block.count, most);
   std::int64_t step = 0;
-  for (std::int64_t begin = 0; begin < key_width_; begin += kChunk) {
-    for (std::int64_t token = 0; token < block.count; token += kTokens) {
-      ask_for(block.next, step++, num_steps);
-      kernels().weighted_sum({.weights = block.keys + token * block.key_stride + begin,
-                              .weights_stride = block.key_stride,
-                              .num_x = std::min(kTokens, block.count - token),
-                              .rows = queries_.data() + begin * lanes,
-                              .row_stride = lanes,
-                              .num_rows = std::min(kChunk, key_width_ - begin),
-                              .cols = lanes,
-                              .out = weights_.scores() + token * lanes,
-                              .out_stride = lanes,
-                              .adds = begin > 0});
+  std::int64_t asked = 0;
+  for (std::int64_t begin = 0; begin < key_width_; begin += kMostKeyValues) {
+    for (std::int64_t token = 0; token < block.count; token += most) {
+      for (++step; asked < block.count * step / num_steps; ++asked) ask_for_keys(block, asked);
+      const std::int64_t at = token * block.keys.stride + begin;
+      kernels().multiply_keys({.keys = block.keys.floats == nullptr ? nullptr : block.keys.floats + at,
+                               .bf16_keys = block.keys.halves == nullptr ? nullptr : block.keys.halves + at,
+                               .key_stride = block.keys.stride,
+                               .num_keys = std::min(most, block.count - token),
+                               .k = std::min(kMostKeyValues, key_width_ - begin),
+                               .queries = queries_.data() + begin * lanes,
+                               .num_queries = lanes,
+                               .scores = weights_.scores() + token * lanes,
+                               .adds = begin > 0});
     }
   }
 }

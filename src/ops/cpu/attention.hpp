@@ -9,15 +9,21 @@
 
 namespace meshseek::cpu {
 
+/// Rows of float32, or of bf16.
+struct StoredRows {
+  const float* floats = nullptr;  ///< or null:
+  const std::uint16_t* halves = nullptr;
+  std::int64_t stride = 0;  ///< values from one row to the next
+};
+
 /// Some tokens one after the other. Keys and values may be the same rows.
 struct KeyBlock {
   std::int64_t first_token = 0;
-  std::int64_t count = 0;                ///< at most FlashRows::kBlock
-  const float* keys = nullptr;           ///< [count, key_stride]
-  std::int64_t key_stride = 0;           ///< at least the width of the queries
-  const float* values = nullptr;         ///< [count, value_stride]
-  std::int64_t value_stride = 0;         ///< at least the width of the sums
-  std::span<const std::byte> next = {};  ///< what the caller reads after this block: asked for from memory while the block is multiplied
+  std::int64_t count = 0;  ///< at most FlashRows::kBlock
+  StoredRows keys = {};    ///< as wide as the queries
+  StoredRows values = {};  ///< as wide as the sums; bf16 in multiples of 32
+  /// Where keys and values are the same rows of bf16: so many values beyond each row lies what the caller reads next, which is asked for from memory.
+  std::int64_t ahead = 0;
 };
 
 /// What some query rows have gathered from the tokens so far, relative to the largest score of each: sums of exp(score - top), and of that times the
@@ -82,10 +88,9 @@ class FlashRows {
   void add(const KeyBlock& block, RowSums& rows);
 
  private:
-  /// Values of a key that are multiplied before the sum goes on to memory: the rounding errors of k values are those of kChunk + k / kChunk additions.
-  static constexpr std::int64_t kChunk = 64;
-
   void multiply_keys(const KeyBlock& block);
+  void ask_for_keys(const KeyBlock& block, std::int64_t token) const;
+  void add_values(const KeyBlock& block, std::int64_t first_row, std::int64_t num_rows, std::int64_t num_tokens, RowSums& rows);
 
   std::pmr::memory_resource* memory_;
   std::int64_t key_width_;

@@ -54,10 +54,8 @@ class FloatHead {
     }
     rows_.add({.first_token = first_token,
                .count = count,
-               .keys = keys_.data(),
-               .key_stride = key_stride_,
-               .values = values_.data(),
-               .value_stride = value_stride_},
+               .keys = {.floats = keys_.data(), .stride = key_stride_},
+               .values = {.floats = values_.data(), .stride = value_stride_}},
               sums);
   }
   void finish(RowSums&) const {}

@@ -38,19 +38,41 @@ struct Int8Block {
 };
 
 /// out[t * out_stride + c] = sum over s < num_rows of weights[t * weights_stride + s * weights_step] * rows[s * row_stride + c], in the order of s.
-/// cols is a multiple of 16 (pad the rows of `rows` and `out`).
-struct WeightedSum {
+/// cols is a multiple of 16 (pad the rows of `rows` and `out`). \tparam Row float, or the bits of bf16
+template <class Row>
+struct WeightedSumOf {
   const float* weights = nullptr;
   std::int64_t weights_stride = 0;
   std::int64_t weights_step = 1;
   std::int64_t num_x = 0;
-  const float* rows = nullptr;
+  const Row* rows = nullptr;
   std::int64_t row_stride = 0;
   std::int64_t num_rows = 0;
   std::int64_t cols = 0;
   float* out = nullptr;
   std::int64_t out_stride = 0;
-  bool adds = false;  ///< the sums are added to what `out` holds
+  bool adds = false;       ///< the sums are added to what `out` holds
+  std::int64_t ahead = 0;  ///< of bf16: so many values beyond each row lies what is read next, which is asked for from memory
+};
+using WeightedSum = WeightedSumOf<float>;
+/// cols is a multiple of 32, weights_stride is 1.
+using WeightedBf16Sum = WeightedSumOf<std::uint16_t>;
+
+/// So many keys, and values of each, the first-level cache holds as float32 beside the queries.
+inline constexpr std::int64_t kMostKeys = 16;
+inline constexpr std::int64_t kMostKeyValues = 64;
+
+/// scores[s * num_queries + r] = sum over i < k of key s, value i, times queries[i * num_queries + r], in the order of i.
+struct KeyProducts {
+  const float* keys = nullptr;               ///< [num_keys, key_stride], or null:
+  const std::uint16_t* bf16_keys = nullptr;  ///< the same as bf16
+  std::int64_t key_stride = 0;
+  std::int64_t num_keys = 0;       ///< at most kMostKeys
+  std::int64_t k = 0;              ///< at most kMostKeyValues
+  const float* queries = nullptr;  ///< [k, num_queries]
+  std::int64_t num_queries = 0;    ///< a multiple of 16
+  float* scores = nullptr;         ///< [num_keys, num_queries]
+  bool adds = false;               ///< the sums are added to what `scores` holds
 };
 
 /// Scores of many query rows over a few tokens, to become the weights of an online softmax.
@@ -97,6 +119,8 @@ struct Kernels {
   /// For each block of 16 an exact int32 sum, times x_scale * w_scale; these are added up in float32 in the order of k.
   void (*dot_block_int8)(const Int8Block& block) = nullptr;
   void (*weighted_sum)(const WeightedSum& sum) = nullptr;
+  void (*weighted_sum_bf16)(const WeightedBf16Sum& sum) = nullptr;
+  void (*multiply_keys)(const KeyProducts& products) = nullptr;
   /// values[i] = exp(values[i] * factor - top), within 2 units in the last place, for exponents up to 88; below 2^-126: 0. NaN stays NaN.
   /// \return their sum
   float (*exp_row)(float* values, std::int64_t count, float factor, float top) = nullptr;

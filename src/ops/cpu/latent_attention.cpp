@@ -38,16 +38,16 @@ std::int64_t num_pieces(std::int64_t num_tokens) {
   return std::min(kNumShort, ceil_div(num_tokens, kShortPiece)) + ceil_div(rest, kLongPiece);
 }
 
-/// Some query rows over one piece of the context.
+/// Some query rows over one piece of the context. A cache whose latents are whole registers is read where it lies.
 class FloatPiece {
  public:
   FloatPiece(const LatentProblem& problem, std::int64_t first_row, std::int64_t num_rows, std::pmr::memory_resource& memory)
       : problem_(problem),
         num_rows_(num_rows),
         rows_(num_rows, problem.width, round_up(problem.rank, kFaceSize), problem.scale, memory),
-        tokens_(static_cast<std::size_t>(block_rows(problem) * problem.stride), memory) {
-    for (std::int64_t idx = 0; idx < block_rows(problem); ++idx)
-      std::fill(tokens_.data() + idx * problem.stride + problem.width, tokens_.data() + (idx + 1) * problem.stride, 0.0F);
+        in_place_(problem.rank % (2 * kFaceSize) == 0),
+        tokens_(in_place_ ? 0 : static_cast<std::size_t>(FlashRows::kBlock * problem.stride), memory) {
+    std::fill_n(tokens_.data(), in_place_ ? 0 : FlashRows::kBlock * problem.stride, 0.0F);
     rows_.set_queries(problem.queries.data() + first_row * problem.stride, problem.stride,
                       problem.visible.subspan(static_cast<std::size_t>(first_row), static_cast<std::size_t>(num_rows)));
   }
@@ -56,28 +56,29 @@ class FloatPiece {
     RowSums sums = rows_.make_sums(num_rows_);
     for (std::int64_t token = piece.begin; token < piece.end; token += FlashRows::kBlock) {
       const std::int64_t count = std::min(FlashRows::kBlock, piece.end - token);
-      for (std::int64_t idx = 0; idx < count; ++idx) problem_.cache.read(token + idx, tokens_.data() + idx * problem_.stride);
-      const std::int64_t next = std::min(token + count, piece.end - 1);
-      rows_.add({.first_token = token,
-                 .count = count,
-                 .keys = tokens_.data(),
-                 .key_stride = problem_.stride,
-                 .values = tokens_.data(),
-                 .value_stride = problem_.stride,
-                 .next = problem_.cache.stored(next, std::min(FlashRows::kBlock, piece.end - next))},
-                sums);
+      const StoredRows tokens = in_place_ ? stored(token, count) : read(token, count);
+      const bool ends = tokens.halves == nullptr || token + count == problem_.num_tokens;
+      rows_.add({.first_token = token, .count = count, .keys = tokens, .values = tokens, .ahead = ends ? 0 : count * tokens.stride}, sums);
     }
     return sums;
   }
 
  private:
-  /// Tokens of a block: memory for more would have to be read into the cache first.
-  static std::int64_t block_rows(const LatentProblem& problem) { return std::min(FlashRows::kBlock, problem.num_tokens); }
+  StoredRows stored(std::int64_t token, std::int64_t count) const {
+    const std::byte* rows = problem_.cache.stored(token, count).data();
+    if (problem_.cache.is_bf16()) return {.halves = reinterpret_cast<const std::uint16_t*>(rows), .stride = problem_.width};
+    return {.floats = reinterpret_cast<const float*>(rows), .stride = problem_.width};
+  }
+  StoredRows read(std::int64_t token, std::int64_t count) {
+    for (std::int64_t idx = 0; idx < count; ++idx) problem_.cache.read(token + idx, tokens_.data() + idx * problem_.stride);
+    return {.floats = tokens_.data(), .stride = problem_.stride};
+  }
 
   const LatentProblem& problem_;
   std::int64_t num_rows_;
   FlashRows rows_;
-  AlignedBuffer<float> tokens_;  ///< [block_rows, stride]
+  bool in_place_;
+  AlignedBuffer<float> tokens_;  ///< [FlashRows::kBlock, stride], unless in place
 };
 
 /// The same on tiles. Whole blocks of a bf16 cache are read where they lie.

@@ -22,6 +22,7 @@ static Ints add_products(Ints sum, WQuad w, XQuad x) {
 
 // clang-format off: each needs those before it
 #include "ops/cpu/loops.inc"
+#include "ops/cpu/attention_loops.inc"
 #include "ops/cpu/tile_loops.inc"
 #include "ops/cpu/int8_loops.inc"
 // clang-format on

@@ -13,6 +13,7 @@ constexpr int kInt8TileX = 1;
 constexpr int kInt8TileW = 1;
 constexpr int kSumTileX = 2;
 constexpr int kSumTileC = 4;
+constexpr int kPairTileX = 2;
 
 using Quad __attribute__((vector_size(16))) = float;
 using Floats __attribute__((vector_size(kVectorFloats * 4))) = float;
@@ -49,6 +50,7 @@ static Ints add_products(Ints sum, WQuad w, XQuad x) { return sum + (multiply_pa
 
 // clang-format off: each needs those before it
 #include "ops/cpu/loops.inc"
+#include "ops/cpu/attention_loops.inc"
 #include "ops/cpu/tile_loops.inc"
 #include "ops/cpu/pack_face.inc"
 #include "ops/cpu/int8_loops.inc"
