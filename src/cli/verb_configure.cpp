@@ -47,10 +47,10 @@ DeviceDescription read_device(const std::string& path) {
   if (device.num_cores < 1 || device.l2_bytes < 0) {
     throw ConfigError(fmt::format("[{}] num_cores {} and l2_bytes {}; expected at least 1 and 0", path, device.num_cores, device.l2_bytes));
   }
-  for (const char* isa : {"scalar", "avx2", "avx512", "amx"}) {
+  for (const char* isa : {"scalar", "avx2", "avx512", "avx512_vnni", "amx"}) {
     if (device.isa == isa) return device;
   }
-  throw ConfigError(fmt::format("[{}] isa \"{}\"; expected scalar, avx2, avx512 or amx", path, device.isa));
+  throw ConfigError(fmt::format("[{}] isa \"{}\"; expected scalar, avx2, avx512, avx512_vnni or amx", path, device.isa));
 }
 
 Tree generated_config(const ConfigureFlags& flags, const std::string& mode) {

@@ -11,7 +11,7 @@ namespace meshseek {
 struct DeviceDescription {
   std::int64_t num_cores = 1;
   std::int64_t l2_bytes = 0;   ///< per core; 0: unknown
-  std::string isa = "scalar";  ///< scalar, avx2, avx512, amx
+  std::string isa = "scalar";  ///< scalar, avx2, avx512, avx512_vnni, amx
 };
 
 /// Reads cores, L2 size and ISA of this machine.

@@ -16,6 +16,7 @@ DeviceDescription probe_device() {
   device.l2_bytes = std::max(0L, ::sysconf(_SC_LEVEL2_CACHE_SIZE));
   if (__builtin_cpu_supports("avx2") != 0) device.isa = "avx2";
   if (__builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vl") != 0) device.isa = "avx512";
+  if (device.isa == "avx512" && __builtin_cpu_supports("avx512vnni") != 0) device.isa = "avx512_vnni";
   if (amx_is_permitted()) device.isa = "amx";
   return device;
 }

@@ -43,7 +43,7 @@ MeshDevice planned_mesh(const ConfigureOptions& options) {
   if (!options.deterministic) return mesh;
   mesh.deterministic = true;
   mesh.device.l2_bytes = 0;
-  if (mesh.device.isa == "amx") mesh.device.isa = "avx512";
+  if (mesh.device.isa == "amx" || mesh.device.isa == "avx512_vnni") mesh.device.isa = "avx512";
   return mesh;
 }
 

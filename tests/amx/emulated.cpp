@@ -19,11 +19,13 @@ namespace cpu::amx {
 namespace {
 // Each needs those before it.
 // clang-format off
-#include "ops/cpu/amx/vector_types.inc"
+#include "ops/cpu/panels/vector_types.inc"
 #include "ops/cpu/amx/emulated_tiles.inc"
 #include "ops/cpu/block_codes.inc"
-#include "ops/cpu/amx/vectors.inc"
-#include "ops/cpu/amx/stored_tiles.inc"
+#include "ops/cpu/panels/vectors.inc"
+#include "ops/cpu/panels/stored_int8.inc"
+#include "ops/cpu/panels/rows.inc"
+#include "ops/cpu/amx/stored_bf16.inc"
 #include "ops/cpu/amx/products.inc"
 #include "ops/cpu/amx/attention.inc"
 // clang-format on

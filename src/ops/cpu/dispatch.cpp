@@ -8,12 +8,23 @@
 #include "ops/cpu/amx/amx.hpp"
 #include "ops/cpu/gemv_tables.hpp"
 #include "ops/cpu/kernels_tables.hpp"
+#include "ops/cpu/panels/panels.hpp"
 
 namespace meshseek::cpu {
 
 namespace {
 
 constexpr int kMaxTables = 6;
+
+/// The loops of avx512_vnni, and int8 panels.
+const Kernels& vnni_table() {
+  static const Kernels table = [] {
+    Kernels with_panels = avx512_vnni::kTable;
+    with_panels.tiles = &avx512_vnni::kPanelKernels;
+    return with_panels;
+  }();
+  return table;
+}
 
 /// The loops of `base`, and tiles.
 const Kernels& amx_table(const Kernels& base) {
@@ -38,7 +49,7 @@ int find_all(const Kernels** tables) {
                           __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0;
   if (!has_avx512) return count;
   tables[count++] = &avx512::kTable;
-  if (__builtin_cpu_supports("avx512vnni") != 0) tables[count++] = &avx512_vnni::kTable;
+  if (__builtin_cpu_supports("avx512vnni") != 0) tables[count++] = &vnni_table();
   if (amx_is_permitted()) {
     tables[count] = &amx_table(*tables[count - 1]);
     ++count;

@@ -92,24 +92,26 @@ struct TileValues {
   std::int64_t next_bytes = 0;
 };
 
+/// Where there is no matrix unit, int8 products of the same panels may be there alone, with the same bits.
 struct TileKernels {
   void (*bf16_of_b8)(const StoredTiles& stored) = nullptr;
   void (*bf16_of_b4)(const StoredTiles& stored) = nullptr;
   void (*int8_of_b8)(const StoredTiles& stored) = nullptr;
   void (*int8_of_b4)(const StoredTiles& stored) = nullptr;
+  std::uint8_t int8_flip = 0;  ///< bits that int8 weights are stored with flipped: 0x80 is 128 added
   /// codes[i] of one chunk of a row, and their scale; `count` is a multiple of 16. NaN or infinity: scale NaN, codes 0.
   float (*quantise)(const float* values, std::int64_t count, std::int8_t* codes) = nullptr;
   void (*pack)(const PackedRows& rows) = nullptr;
-  void (*multiply_bf16)(const TileProduct& product) = nullptr;
+  void (*multiply_bf16)(const TileProduct& product) = nullptr;  ///< null: none
   void (*multiply_int8)(const TileProduct& product) = nullptr;
   /// rows[t * stride + r] = sums[r * kPanelRows + t] for 16 * num_tiles rows t and num_outputs (a multiple of 16) outputs r.
   void (*transpose_sums)(const float* sums, std::int64_t num_tiles, std::int64_t num_outputs, float* rows, std::int64_t stride) = nullptr;
-  /// Attention; bounds in cpu/tile_attention.hpp.
+  /// Attention, or null; bounds in cpu/tile_attention.hpp.
   void (*score)(const TileScores& scores) = nullptr;
   void (*add_values)(const TileValues& values) = nullptr;
   /// Brings the columns of sums [num_rows, width] of add_values into their order.
   void (*order_columns)(float* sums, std::int64_t num_rows, std::int64_t width) = nullptr;
-  /// `rounds` times kTileRound products of two tiles: what the machine can do at most. \return something of the result
+  /// `rounds` times kTileRound products of two tiles: what a matrix unit can do at most; or null. \return something of the result
   float (*multiply_add_bf16)(std::int64_t rounds) = nullptr;
   float (*multiply_add_int8)(std::int64_t rounds) = nullptr;
 };

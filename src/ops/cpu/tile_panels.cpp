@@ -8,8 +8,9 @@
 namespace meshseek::cpu {
 
 std::int64_t fewest_tile_rows(std::int64_t tile_rows, MathFidelity fidelity, bool transpose_b) {
-  const bool can = kernels().tiles != nullptr && transpose_b && fidelity != MathFidelity::HiFi4;
-  return can ? tile_rows : 0;
+  const TileKernels* tiles = kernels().tiles;
+  if (tiles == nullptr || !transpose_b || fidelity == MathFidelity::HiFi4) return 0;
+  return fidelity == MathFidelity::LoFi || tiles->multiply_bf16 != nullptr ? tile_rows : 0;
 }
 
 TilePanels::TilePanels(const Tensor& x, std::int64_t cols, MathFidelity fidelity, std::span<const RowGroup> groups,

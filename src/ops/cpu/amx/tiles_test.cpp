@@ -1,4 +1,5 @@
-// Tiles: emulated instructions everywhere, the real ones where the machine has AMX; decoding and packing as compiled for AVX-512 where it has that.
+// Tiles: emulated instructions everywhere, the real ones where the machine has AMX, panels without a matrix unit where it has AVX-512 and VNNI; decoding and
+// packing as compiled for AVX-512 where it has that.
 #include <gtest/gtest.h>
 #include <immintrin.h>
 
@@ -12,6 +13,7 @@
 
 #include "base/amx_permission.hpp"
 #include "ops/cpu/amx/amx.hpp"
+#include "ops/cpu/panels/panels.hpp"
 #include "tensor/block_float.hpp"
 
 namespace meshseek::cpu::amx {
@@ -19,11 +21,13 @@ namespace {
 
 // Each needs those before it.
 // clang-format off
-#include "ops/cpu/amx/vector_types.inc"
+#include "ops/cpu/panels/vector_types.inc"
 #include "ops/cpu/amx/emulated_tiles.inc"
 #include "ops/cpu/block_codes.inc"
-#include "ops/cpu/amx/vectors.inc"
-#include "ops/cpu/amx/stored_tiles.inc"
+#include "ops/cpu/panels/vectors.inc"
+#include "ops/cpu/panels/stored_int8.inc"
+#include "ops/cpu/panels/rows.inc"
+#include "ops/cpu/amx/stored_bf16.inc"
 #include "ops/cpu/amx/products.inc"
 #include "ops/cpu/amx/attention.inc"
 // clang-format on
@@ -36,17 +40,34 @@ bool has_avx512() {
 }
 
 /// Tables whose functions without products can run here.
-std::vector<const TileKernels*> decoders() {
+std::vector<const TileKernels*> bf16_decoders() {
   std::vector<const TileKernels*> tables = {&kTileKernels};
   if (has_avx512()) tables.push_back(&tile_kernels());
   return tables;
 }
+std::vector<const TileKernels*> decoders() {
+  std::vector<const TileKernels*> tables = bf16_decoders();
+  if (has_avx512()) tables.push_back(&avx512_vnni::kPanelKernels);
+  return tables;
+}
 
-/// Tables all of whose functions can run here.
+/// Tables whose products can run here.
 std::vector<const TileKernels*> multipliers() {
   std::vector<const TileKernels*> tables = {&kTileKernels};
   if (amx_is_permitted()) tables.push_back(&tile_kernels());
   return tables;
+}
+std::vector<const TileKernels*> int8_multipliers() {
+  std::vector<const TileKernels*> tables = multipliers();
+  if (has_avx512()) tables.push_back(&avx512_vnni::kPanelKernels);
+  return tables;
+}
+
+/// With the bits flipped that the table wants flipped in weights, or back.
+template <class Byte>
+std::vector<Byte> flipped(std::vector<Byte> weights, const TileKernels& table) {
+  for (Byte& byte : weights) byte = static_cast<Byte>(static_cast<std::uint8_t>(byte) ^ table.int8_flip);
+  return weights;
 }
 
 void set_shape(TileConfig& config, int tile, int rows, int row_bytes) {
@@ -139,7 +160,7 @@ std::vector<float> decoded(const std::vector<std::uint8_t>& tiles, DataType dtyp
 
 TEST(AmxStoredTiles, Bf16TilesAreTheDecodedValuesBitForBit) {
   constexpr std::int64_t kTiles = 40;
-  for (const TileKernels* table : decoders()) {
+  for (const TileKernels* table : bf16_decoders()) {
     for (const DataType dtype : {DataType::bfloat8_b, DataType::bfloat4_b}) {
       const std::vector<std::uint8_t> tiles = random_tiles(kTiles, dtype, 0, 255, 1);
       const std::vector<float> values = decoded(tiles, dtype);
@@ -169,6 +190,8 @@ struct Int8Tiles {
         {.tiles = tiles.data(), .num_blocks = num_blocks, .out = codes.data(), .scales = scales.data()});
     EXPECT_EQ(codes.back(), 77);
     EXPECT_EQ(scales.back(), -7.0F);
+    codes.pop_back();
+    codes = flipped(std::move(codes), table);
   }
   float scale(std::int64_t row, std::int64_t k) const { return scales[static_cast<std::size_t>(k / kTileChunk * 32 + row)]; }
   std::int8_t code(std::int64_t row, std::int64_t k) const { return codes[static_cast<std::size_t>((k / 64 * 32 + row) * 64 + k % 64)]; }
@@ -429,7 +452,9 @@ TEST(AmxProducts, TheBoundOfBf16NoticesOneMissingProduct) {
 
 void expect_int8_bound(const TileKernels& table, const Operands& operands) {
   std::vector<float> sums(static_cast<std::size_t>(operands.num_pairs * 1024), -7.0F);
-  table.multiply_int8(operands.product(sums, operands.k / 64));
+  Operands given = operands;
+  given.w_tiles = flipped(std::move(given.w_tiles), table);
+  table.multiply_int8(given.product(sums, operands.k / 64));
   visit_sums(operands, sums, [&](double sum, double exact, double size, double) {
     ASSERT_NEAR(sum, exact, static_cast<double>(2 + operands.num_chunks()) * kEpsilon * size)
         << operands.num_rows << " rows, k " << operands.k;
@@ -438,7 +463,7 @@ void expect_int8_bound(const TileKernels& table, const Operands& operands) {
 
 TEST(AmxProducts, Int8SumsAreWithinTheirBoundOverAllSizes) {
   unsigned seed = 30;
-  for (const TileKernels* table : multipliers()) {
+  for (const TileKernels* table : int8_multipliers()) {
     for (std::int64_t rows = 1; rows <= 32; ++rows) expect_int8_bound(*table, int8_operands(rows, 1, 64, ++seed));
     for (const std::int64_t pairs : {2, 3}) expect_int8_bound(*table, int8_operands(19, pairs, 192, ++seed));
     for (const std::int64_t k : {64, 448, 512, 576, 1024, 1600}) expect_int8_bound(*table, int8_operands(17, 2, k, ++seed));
@@ -463,13 +488,23 @@ TEST(AmxProducts, AddToWhatIsThere) {
 
 /// The order of sums that Intel documents is the order of the processor: the emulation is as good as the instruction.
 TEST(AmxProducts, AndDecodersHaveTheBitsOfTheEmulation) {
-  for (const TileKernels* table : multipliers()) {
-    for (const std::int64_t k : {64, 512, 1088}) {
-      for (const bool bf16 : {true, false}) {
-        const Operands operands = bf16 ? bf16_operands(29, 2, k, 60) : int8_operands(29, 2, k, 61);
-        std::vector<float> expected(2048, -7.0F), actual = expected;
-        (bf16 ? kTileKernels.multiply_bf16 : kTileKernels.multiply_int8)(operands.product(expected, k / (bf16 ? 32 : 64)));
-        (bf16 ? table->multiply_bf16 : table->multiply_int8)(operands.product(actual, k / (bf16 ? 32 : 64)));
+  for (const std::int64_t k : {64, 512, 1088}) {
+    for (const std::int64_t num_rows : {13, 29}) {
+      const Operands bf16 = bf16_operands(num_rows, 2, k, 60), int8 = int8_operands(num_rows, 2, k, 61);
+      std::vector<float> expected(2048, -7.0F);
+      kTileKernels.multiply_bf16(bf16.product(expected, k / 32));
+      for (const TileKernels* table : multipliers()) {
+        std::vector<float> actual(2048, -7.0F);
+        table->multiply_bf16(bf16.product(actual, k / 32));
+        EXPECT_EQ(actual, expected) << k;
+      }
+      expected.assign(2048, -7.0F);
+      kTileKernels.multiply_int8(int8.product(expected, k / 64));
+      for (const TileKernels* table : int8_multipliers()) {
+        std::vector<float> actual(2048, -7.0F);
+        Operands given = int8;
+        given.w_tiles = flipped(std::move(given.w_tiles), *table);
+        table->multiply_int8(given.product(actual, k / 64));
         EXPECT_EQ(actual, expected) << k;
       }
     }
