@@ -142,15 +142,10 @@ class Core {
   Core(const MatmulProblem& problem, const MatmulPlan& plan, const RowWriter& writer, std::pmr::memory_resource& memory)
       : problem_(problem), plan_(plan), writer_(writer), memory_(memory), stream_(stream_kernel(problem)) {}
 
-  void run(const Task& task) {
-    for (std::int64_t col = task.cols.begin; col < task.cols.end; col += plan_.col_block) {
-      run_columns(task, {col, std::min(col + plan_.col_block, task.cols.end)});
-    }
-  }
-
- private:
-  void run_columns(const Task& task, Range outputs) {
-    if (problem_.panels != nullptr && problem_.panels->serves(task.matrix_idx)) return run_tiles(task, outputs);
+  /// \param task one slab  \param next what this core will probably run then; null: nothing
+  void run(const Task& task, const Task* next) {
+    const Range outputs = task.cols;
+    if (problem_.panels != nullptr && problem_.panels->serves(task.matrix_idx)) return run_tiles(task, outputs, next);
     multiply(*problem_.weight, task, outputs);
     if (problem_.up != nullptr) {
       std::swap(sums_, gates_);
@@ -159,6 +154,7 @@ class Core {
     finish(task, task.rows, outputs);
   }
 
+ private:
   /// Leaves the products of the task's rows with some outputs of a weight in sums_.
   void multiply(const WeightMatrix& weight, const Task& task, Range outputs) {
     const std::int64_t num_inputs = problem_.num_inputs();
@@ -177,7 +173,7 @@ class Core {
 
   /// All panels of the rows, one after the other: the slabs and the sums of one panel stay in the second-level cache. Where K has several blocks, the sums
   /// of all panels wait for the next one.
-  void run_tiles(const Task& task, Range outputs) {
+  void run_tiles(const Task& task, Range outputs, const Task* next) {
     const std::int64_t num_inputs = problem_.num_inputs();
     const std::int64_t k_block = round_up(plan_.k_block, kTileChunk);
     const std::size_t num_weights = problem_.up == nullptr ? 1 : 2;
@@ -186,8 +182,8 @@ class Core {
     const std::int64_t num_panels = one_block ? 1 : ceil_div(task.rows.size(), kPanelRows);
     for (std::size_t idx = 0; idx < num_weights; ++idx) {
       if (!tile_slabs_[idx])
-        tile_slabs_[idx].emplace(*(idx == 0 ? problem_.weight : problem_.up), problem_.panels->is_int8(),
-                                 round_up(plan_.col_block, kPanelRows), std::min(k_block, round_up(num_inputs, kTileChunk)), memory_);
+        tile_slabs_[idx].emplace(weight_at(idx), problem_.panels->is_int8(), round_up(plan_.col_block, kPanelRows),
+                                 std::min(k_block, round_up(num_inputs, kTileChunk)), memory_);
       tile_sums_[idx].reserve(static_cast<std::size_t>(panel_size * num_panels), memory_);
     }
     for (std::int64_t k = 0; k < num_inputs; k += k_block) {
@@ -199,12 +195,26 @@ class Core {
         for (std::size_t idx = 0; idx < num_weights; ++idx) {
           product.sums = tile_sums_[idx].data() + panel * panel_size;
           tile_slabs_[idx]->put(product);
+          if (one_block && next != nullptr)
+            put_part_of_next(product, *next, weight_at(idx), row / kPanelRows, ceil_div(task.rows.size(), kPanelRows));
           (problem_.panels->is_int8() ? kernels().tiles->multiply_int8 : kernels().tiles->multiply_bf16)(product);
         }
         if (k + k_block >= num_inputs)
           finish_panel(task, {row, std::min(row + kPanelRows, task.rows.end)}, outputs, panel * panel_size, product.num_x_tiles);
       }
     }
+  }
+
+  const WeightMatrix& weight_at(std::size_t idx) const { return idx == 0 ? *problem_.weight : *problem_.up; }
+
+  /// The stored tiles of the next slab, to be read while panel `part` of `num_parts` of this one is multiplied.
+  static void put_part_of_next(TileProduct& product, const Task& next, const WeightMatrix& weight, std::int64_t part,
+                               std::int64_t num_parts) {
+    if (weight.layout() != Layout::tile) return;
+    const std::span<const std::byte> stored = weight.tile_rows(next.matrix_idx, next.cols.begin, next.cols.size());
+    const auto size = static_cast<std::int64_t>(stored.size());
+    product.next = stored.data() + size * part / num_parts;
+    product.next_bytes = size * (part + 1) / num_parts - size * part / num_parts;
   }
 
   void finish_panel(const Task& task, Range rows, Range outputs, std::int64_t first_sum, std::int64_t num_x_tiles) {
@@ -415,10 +425,10 @@ void run_shares(const MatmulProblem& problem, const MatmulPlan& plan, const RowW
   device.team().parallel_for(num_threads, 1, [&](std::size_t begin, std::size_t end) {
     Core core(problem, plan, writer, memory);
     for (std::size_t thread = begin; thread < end; ++thread) {
-      while (const auto slab = queues.data()[thread].take_front()) core.run(slabs[*slab]);
+      while (const auto slab = queues.data()[thread].take_front()) core.run(slabs[*slab], nullptr);
     }
     for (std::size_t step = 0; step < num_threads; ++step) {
-      while (const auto slab = queues.data()[(end + step) % num_threads].take_back()) core.run(slabs[*slab]);
+      while (const auto slab = queues.data()[(end + step) % num_threads].take_back()) core.run(slabs[*slab], nullptr);
     }
   });
 }
@@ -432,9 +442,11 @@ void matmul(const MatmulProblem& problem, const MatmulPlan& plan, Tensor& y, Dev
   if (is_dealt(problem)) {
     const Tasks slabs = dearest_first(tasks, plan.col_block, memory);
     std::atomic<std::size_t> next = 0;
-    device.team().parallel_for(std::min(tasks.size(), device.team().size()), 1, [&](std::size_t, std::size_t) {
+    const std::size_t num_threads = std::min(tasks.size(), device.team().size());
+    device.team().parallel_for(num_threads, 1, [&](std::size_t, std::size_t) {
       Core core(problem, plan, writer, memory);
-      for (std::size_t idx = next++; idx < slabs.size(); idx = next++) core.run(slabs[idx]);
+      for (std::size_t idx = next++; idx < slabs.size(); idx = next++)
+        core.run(slabs[idx], idx + num_threads < slabs.size() ? &slabs[idx + num_threads] : nullptr);
     });
     return;
   }

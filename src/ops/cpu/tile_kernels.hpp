@@ -62,6 +62,8 @@ struct TileProduct {
   std::int64_t num_steps = 0;       ///< of k
   float* sums = nullptr;            ///< [32 * num_pairs outputs][kPanelRows]; with one tile of x the upper half is left alone
   bool adds = false;                ///< to what is there
+  const std::byte* next = nullptr;  ///< asked for from memory meanwhile
+  std::int64_t next_bytes = 0;
 };
 
 inline constexpr std::int64_t kTileTokens = 64;  ///< that attention passes over at once

@@ -76,6 +76,11 @@ const std::byte* WeightMatrix::tile_row(std::int64_t matrix_idx, std::int64_t ro
   return bytes_ + tile_rows * (padded_cols_ / kTileSize) * tile_bytes(dtype_);
 }
 
+std::span<const std::byte> WeightMatrix::tile_rows(std::int64_t matrix_idx, std::int64_t row, std::int64_t count) const {
+  const std::int64_t num_rows = ceil_div(row % kTileSize + count, kTileSize);
+  return {tile_row(matrix_idx, row), static_cast<std::size_t>(num_rows * (padded_cols_ / kTileSize) * tile_bytes(dtype_))};
+}
+
 void WeightMatrix::decode_row(std::int64_t matrix_idx, std::int64_t row, Columns columns, float* out) const {
   if (layout_ == Layout::row_major) {
     const std::int64_t first = (matrix_idx * rows_ + row) * cols_ + columns.begin;

@@ -23,6 +23,8 @@ class WeightMatrix {
   Layout layout() const { return layout_; }
   /// The first tile of the row of tiles that holds `row` (layout TILE).
   const std::byte* tile_row(std::int64_t matrix_idx, std::int64_t row) const;
+  /// The rows of tiles that hold `count` rows from `row` on (layout TILE).
+  std::span<const std::byte> tile_rows(std::int64_t matrix_idx, std::int64_t row, std::int64_t count) const;
 
   /// A range of columns: `begin` is a multiple of 32, and so is `count` unless the range ends the row.
   struct Columns {

@@ -48,6 +48,7 @@ void sum_excess(const TileProduct& p, const Chunk& chunk, Ints* excess) {
 template <int X, int R>
 void multiply_outputs(const TileProduct& p, const Chunk& chunk, std::int64_t output, const Ints* excess) {
   const std::int64_t pair = output / kPanelRows, row = output % kPanelRows;
+  const std::int64_t num_parts = p.num_pairs * kPanelRows / R;
   const auto* x = static_cast<const std::uint8_t*>(p.x);
   const auto* w = static_cast<const std::uint8_t*>(p.w) + pair * p.num_steps * kPairBytes + row * 64;
   Ints sum[R][X];
@@ -59,6 +60,8 @@ void multiply_outputs(const TileProduct& p, const Chunk& chunk, std::int64_t out
   for (std::int64_t step = chunk.begin; step < chunk.end; ++step) {
     const std::uint8_t* lines = x + step * X * kTileBytes;
     const std::uint8_t* codes = w + step * kPairBytes;
+    const std::int64_t position = chunk.begin * num_parts + output / R * (chunk.end - chunk.begin) + step - chunk.begin;
+    ask_for_part(p.next, p.next_bytes, position, p.num_steps * num_parts);
     for (std::int64_t group = 0; group < 16; ++group, lines += 64, codes += 4) {
       Ints values[X];
 #pragma GCC unroll 2
