@@ -6,6 +6,7 @@
 #include "ops/cpu/kernels.hpp"
 #include "ops/linear.hpp"
 #include "ops/standard_linear_config.hpp"
+#include "ops/test_panels.hpp"
 #include "ops/test_tensors.hpp"
 #include "reference/linear.hpp"
 #include "tensor/block_float.hpp"
@@ -18,17 +19,6 @@ using OneD = MatmulMultiCoreReuseMultiCast1DProgramConfig;
 using TwoD = MatmulMultiCoreReuseMultiCastProgramConfig;
 using DramSharded = MatmulMultiCoreReuseMultiCastDRAMShardedProgramConfig;
 
-constexpr double kEpsilon = 0x1p-24;
-
-LinearConfig tiled(std::span<const float> w, const Shape& shape, DataType dtype, MathFidelity fidelity, Layout layout = Layout::tile) {
-  LinearConfig cfg;
-  cfg.input_tensor_b = weight_slot(w, shape, dtype, layout);
-  cfg.dtype = DataType::float32;
-  cfg.compute_kernel_config.math_fidelity = fidelity;
-  cfg.program_rule = tile_program_rule(shape.back(), {.num_cores = 2, .l2_bytes = 1 << 17, .isa = "amx"});
-  return cfg;
-}
-
 LinearConfig without_tiles(LinearConfig cfg) {
   cfg.program_rule->tile_rows = 0;
   return cfg;
@@ -38,12 +28,6 @@ std::vector<float> rounded(std::vector<float> values) {
   for (float& value : values) value = round_to_bf16(value);
   return values;
 }
-
-struct OddShape {
-  std::int64_t in, out, num_tokens;
-};
-const std::vector<OddShape> kOddShapes = {{1, 1, 1},     {17, 31, 2},   {33, 33, 15},  {64, 48, 16},   {70, 77, 17},
-                                          {95, 300, 33}, {513, 40, 70}, {544, 33, 64}, {1500, 65, 31}, {2100, 70, 47}};
 
 TEST(LinearOnTiles, ThisProgramHasTiles) { ASSERT_NE(cpu::kernels().tiles, nullptr); }
 
@@ -62,50 +46,6 @@ TEST(LinearOnTiles, Bf16SumsAreWithinTheirBound) {
       for (std::size_t idx = 0; idx < y.size(); ++idx) {
         const double bound = cpu::tile_roundings(in) * kEpsilon * exact.magnitude[idx] + 1e-30;
         ASSERT_NEAR(y[idx], exact.y[idx], bound) << to_string(dtype) << " " << in << " x " << out << " at " << idx;
-      }
-    }
-  }
-}
-
-/// Steps of quantised rows: of each chunk of `cols` values the largest magnitude / 127, or the power of two that the largest of its block exponents makes.
-std::vector<double> steps_of(std::span<const float> values, std::int64_t cols, bool powers) {
-  std::vector<double> steps(values.size());
-  for (std::size_t idx = 0; idx < values.size(); ++idx) {
-    const std::size_t col = idx % static_cast<std::size_t>(cols), chunk = col / cpu::kTileChunk * cpu::kTileChunk;
-    const std::size_t first = idx - col + chunk, last = idx - col + std::min(chunk + cpu::kTileChunk, static_cast<std::size_t>(cols));
-    double largest = 0.0;
-    for (std::size_t other = first; other < last; ++other) largest = std::max(largest, std::abs(double{values[other]}));
-    steps[idx] = powers ? std::exp2(std::floor(std::log2(largest)) - 6.0) : largest / 127.0;
-  }
-  return steps;
-}
-
-/// The bound of int8: of quantisation, and of float32 sums.
-double int8_bound(const std::vector<float>& x, const std::vector<float>& w, const std::vector<double>& x_steps,
-                  const std::vector<double>& w_steps, std::int64_t in, std::int64_t token, std::int64_t output) {
-  double steps = 0.0, size = 0.0;
-  for (std::int64_t k = 0; k < in; ++k) {
-    const auto i = static_cast<std::size_t>(token * in + k), j = static_cast<std::size_t>(output * in + k);
-    const double here = x_steps[i] / 2 * std::abs(double{w[j]}) + w_steps[j] / 2 * std::abs(double{x[i]}) + x_steps[i] * w_steps[j] / 4;
-    steps += here;
-    size += std::abs(double{x[i]} * double{w[j]}) + here;
-  }
-  return steps + static_cast<double>(2 + ceil_div(in, cpu::kTileChunk)) * kEpsilon * size;
-}
-
-TEST(LinearOnTiles, Int8SumsAreWithinTheirBound) {
-  Device device(2);
-  for (const DataType dtype : {DataType::bfloat8_b, DataType::bfloat4_b}) {
-    for (const auto& [in, out, num_tokens] : kOddShapes) {
-      const std::vector<float> x = random_values(num_tokens * in, 3);
-      const LinearConfig cfg = tiled(random_values(out * in, 4), {out, in}, dtype, MathFidelity::LoFi);
-      const std::vector<float> w = to_float_vector(cfg.input_tensor_b.tensor);
-      const std::vector<float> y = to_float_vector(linear(activation(x, {num_tokens, in}, device), cfg));
-      const reference::LinearResult exact = reference::linear(x, w, {num_tokens, in, out});
-      const std::vector<double> x_steps = steps_of(x, in, false), w_steps = steps_of(w, in, true);
-      for (std::int64_t idx = 0; idx < num_tokens * out; ++idx) {
-        const double bound = int8_bound(x, w, x_steps, w_steps, in, idx / out, idx % out);
-        ASSERT_NEAR(y[static_cast<std::size_t>(idx)], exact.y[static_cast<std::size_t>(idx)], bound) << to_string(dtype) << " in " << in;
       }
     }
   }
@@ -161,30 +101,6 @@ TEST(LinearOnTiles, HeadsAndExpertsMeetTheirOwnMatrices) {
   const std::vector<float> y = to_float_vector(grouped_linear(activation(x, {kTokens, kIn}, device), offsets, cfg));
   expect_matrix(std::span(x).first(33 * kIn), std::span(y).first(33 * kOut), 0);
   expect_matrix(std::span(x).subspan(33 * kIn), std::span(y).subspan(33 * kOut), 2);
-}
-
-TEST(LinearOnTiles, ARowAloneHasTheBitsItHasAmongOthersHoweverTheProductIsCut) {
-  constexpr std::int64_t kIn = 1100, kOut = 77, kTokens = 41;
-  for (const MathFidelity fidelity : {MathFidelity::HiFi2, MathFidelity::LoFi}) {
-    Device device(2);
-    const Tensor x = random_activation({kTokens, kIn}, 8, device);
-    LinearConfig cfg = tiled(random_values(kOut * kIn, 9), {kOut, kIn}, DataType::bfloat8_b, fidelity);
-    const Tensor all = linear(x, cfg);
-    for (const std::int64_t count : {1, 2, 15, 16, 17, 33}) {
-      for (std::int64_t begin = 0; begin + count <= kTokens; begin += 7)
-        ASSERT_EQ(bits_of(linear(x.slice_rows(begin, begin + count), cfg)), bits_of(all.slice_rows(begin, begin + count))) << count;
-    }
-    for (const std::int64_t in0_block_w : {1, 17, 35}) {
-      for (const std::int64_t out_subblock_w : {1, 2}) {
-        cfg.program_rule->in0_block_w = in0_block_w;
-        cfg.program_rule->out_subblock_w = out_subblock_w;
-        ASSERT_EQ(bits_of(linear(x, cfg)), bits_of(all)) << in0_block_w << ", " << out_subblock_w;
-      }
-    }
-    cfg.program_rule.reset();
-    cfg.program_config = TwoD{.compute_with_storage_grid_size = {2, 2}, .in0_block_w = 2, .per_core_M = 1, .per_core_N = 2, .tile_rows = 1};
-    ASSERT_EQ(bits_of(linear(x, cfg)), bits_of(all));
-  }
 }
 
 class TileRows : public ::testing::Test {
