@@ -116,17 +116,20 @@ int main() {
   const Mlp mlp(hf, mesh);
   const std::vector<float> x = random_values(40 * kHidden, 4);
   bool is_right = true;
-  const auto run = [&](const char* name, const Tree& model_config, std::int64_t num_tokens) {
+  const auto run = [&](const char* name, const Tree& model_config, std::int64_t num_tokens, double most) {
     const auto cfg = create_run_config<Mlp::Config>(model_config, weight_config, "mlp", loader);
     const Tensor input =
         Tensor::from<float>({num_tokens, kHidden}, std::span(x).first(static_cast<std::size_t>(num_tokens * kHidden)), &device);
     const double error = relative_error(checkpoint, x, mlp.forward(input, cfg));
     fmt::print("{:<16} {:>2} tokens: relative error {:.4f}\n", name, num_tokens, error);
-    is_right = is_right && error < 0.02;  // bfloat8_b weights and int8 activations
+    is_right = is_right && error < most;
   };
-  run("prefill", prefill_config, 40);
-  run("decode", decode_config, 1);
-  run("prefill, HiFi4", exact_config, 40);
+  // Of what bfloat8_b leaves of the weights; with int8 activations beside them; and where prefill goes through panels (docs/performance.md), whose codes share an
+  // exponent, weights lose up to one more bit.
+  constexpr double kWeights = 0.015, kInt8 = 0.02, kPanels = 2 * kWeights;
+  run("prefill", prefill_config, 40, kPanels);
+  run("decode", decode_config, 1, kInt8);
+  run("prefill, HiFi4", exact_config, 40, kWeights);
   std::filesystem::remove_all(folder);
   return is_right ? 0 : 1;
 }

@@ -27,15 +27,21 @@ inline LinearConfig prefill_linear_config(Shape shape, MathFidelity fidelity, co
   return config;
 }
 
+/// For decode: not on tiles, so that a sequence keeps the bits that it has alone in a batch of any size, and weights are multiplied where they lie.
+inline LinearConfig without_tiles(LinearConfig config, const DeviceDescription& device) {
+  const std::vector<std::int64_t>& stored = config.input_tensor_b.shape;
+  config.program_rule = matmul_program_rule(stored[stored.size() - (config.transpose_b ? 1 : 2)], device);
+  return config;
+}
+
 /// One row or a few: one matrix is streamed by a fixed number of cores, each writing its columns into L1. A stack keeps the rule, because the number of its
-/// pieces is known at run time only. Never on tiles: a sequence keeps the bits that it has alone in a batch of any size.
+/// pieces is known at run time only.
 inline LinearConfig decode_linear_config(Shape shape, MathFidelity fidelity, const DeviceDescription& device, bool transpose_b = true) {
-  LinearConfig config = prefill_linear_config(std::move(shape), fidelity, device, transpose_b);
+  LinearConfig config = without_tiles(prefill_linear_config(std::move(shape), fidelity, device, transpose_b), device);
   const std::vector<std::int64_t>& stored = config.input_tensor_b.shape;
   const std::int64_t k = stored[stored.size() - (transpose_b ? 1 : 2)];
   const std::int64_t n = stored[stored.size() - (transpose_b ? 2 : 1)];
   const bool is_stack = stored.size() > 2;
-  config.program_rule = matmul_program_rule(k, device);
   if (fits_l1(is_stack ? stored[0] * n : n, device)) config.memory_config.buffer_type = BufferType::L1;
   if (is_stack) return config;
   config.program_rule.reset();

@@ -254,6 +254,18 @@ TEST(Configure, DeterministicColumnsHaveOutputsOfProductsAndSplitNoSum) {
   EXPECT_EQ(make_model_config(hf_of("odd-tiny"), {.mesh = options.mesh}).find("deterministic"), nullptr);
 }
 
+TEST(Configure, OnlyPrefillGoesThroughTiles) {
+  for (const char* checkpoint : {"v2lite-tiny", "v3-tiny", "kimi-tiny"}) {
+    for (const char* isa : {"avx512_vnni", "amx"}) {
+      for (const Mode mode : {Mode::prefill, Mode::decode}) {
+        const DeviceDescription device = {.num_cores = 2, .l2_bytes = 2 << 20, .isa = isa};
+        const std::string text = to_json(make_model_config(hf_of(checkpoint), {.mode = mode, .mesh = {.device = device}}));
+        EXPECT_EQ(text.find("\"tile_rows\": 1") != std::string::npos, mode == Mode::prefill) << checkpoint << ", " << isa;
+      }
+    }
+  }
+}
+
 TEST(Configure, DeterministicBlocksDoNotDependOnTheMachine) {
   for (const Mode mode : {Mode::prefill, Mode::decode}) {
     const auto model_for = [&](const std::string& isa, std::int64_t l2_bytes) {
@@ -264,6 +276,7 @@ TEST(Configure, DeterministicBlocksDoNotDependOnTheMachine) {
     };
     const Tree model = model_for("avx512", 2 << 20);
     EXPECT_EQ(model_for("amx", 2 << 20), model);
+    EXPECT_EQ(model_for("avx512_vnni", 2 << 20), model);
     EXPECT_EQ(model_for("avx512", 1 << 12), model);
     EXPECT_EQ(to_json(model).find("\"tile_rows\": 1"), std::string::npos);
   }

@@ -1,3 +1,5 @@
+#include <utility>
+
 #include "mesh/shards.hpp"
 #include "modules/experts/experts.hpp"
 #include "ops/standard_linear_config.hpp"
@@ -25,6 +27,7 @@ Experts::Config Experts::prefill_model_config(const HfConfig& hf, const MeshDevi
 
 Experts::Config Experts::decode_model_config(const HfConfig& hf, const MeshDevice& mesh) {
   Config config = prefill_model_config(hf, mesh);
+  for (LinearConfig* linear : {&config.w1, &config.w3, &config.w2}) *linear = without_tiles(std::move(*linear), mesh.device);
   // A token visits a few experts: what they compute of it stays in L1.
   const std::int64_t values = hf.num_experts_per_tok * std::max(hf.moe_intermediate_size, hf.hidden_size);
   if (!fits_l1(values, mesh.device)) return config;

@@ -1,3 +1,5 @@
+#include <utility>
+
 #include "mesh/shards.hpp"
 #include "modules/mtp/mtp.hpp"
 #include "ops/standard_linear_config.hpp"
@@ -31,7 +33,9 @@ Mtp::Config Mtp::prefill_model_config(const HfConfig& hf, const MeshDevice& mesh
 }
 
 Mtp::Config Mtp::decode_model_config(const HfConfig& hf, const MeshDevice& mesh) {
-  return with_block(hf, mesh, DecoderBlock::decode_model_config(hf, hf.is_moe_layer(hf.num_hidden_layers), mesh));
+  Config config = with_block(hf, mesh, DecoderBlock::decode_model_config(hf, hf.is_moe_layer(hf.num_hidden_layers), mesh));
+  for (LinearConfig* linear : {&config.eh_proj, &config.lm_head}) *linear = without_tiles(std::move(*linear), mesh.device);
+  return config;
 }
 
 }  // namespace meshseek
