@@ -98,8 +98,7 @@ std::vector<CollectiveRow> bench_collectives(const BenchCollectivesOptions& opti
   std::vector<std::unique_ptr<Device>> devices;
   const std::vector<std::shared_ptr<Communicator>> communicators = make_thread_mesh(options.mesh);
   const ThreadWatch watch(communicators);
-  for (const auto& communicator : communicators)
-    devices.push_back(std::make_unique<Device>(options.num_threads, 0, communicator));
+  for (const auto& communicator : communicators) devices.push_back(std::make_unique<Device>(options.num_threads, 0, communicator));
   std::vector<std::jthread> others;
   for (std::size_t rank = 1; rank < devices.size(); ++rank) {
     others.emplace_back([&, rank] { measure_all(*devices[rank], options); });

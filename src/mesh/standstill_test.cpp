@@ -21,7 +21,8 @@ constexpr seconds kLimit(20);
 /// What a rank tells: how often it has moved, whom it waits for, and what it does.
 Beat beat_of(std::int32_t rank, std::int64_t num_moves, std::int64_t awaited = -1, Activity activity = Activity::pass,
              std::string_view op = "all_reduce", std::int64_t layer_idx = 3) {
-  Beat beat = {.rank = rank, .layer_idx = layer_idx, .awaited = awaited, .num_moves = static_cast<std::uint64_t>(num_moves), .activity = activity};
+  Beat beat = {
+      .rank = rank, .layer_idx = layer_idx, .awaited = awaited, .num_moves = static_cast<std::uint64_t>(num_moves), .activity = activity};
   set_text(beat.op, op);
   set_text(beat.host, "a");
   return beat;
@@ -49,7 +50,8 @@ TEST(Standstill, WhoStaysInOneOperatorWhileAnotherWaitsIsFoundAfterTheLimit) {
   const BeatAt stays = always(beat_of(0, 5, -1, Activity::pass, "linear"));
   EXPECT_EQ(found_with_waiting(kLimit, stays), "");
   EXPECT_EQ(found_with_waiting(kLimit + seconds(1), stays),
-            "[mesh] rank 0 on host a is lost in linear, layer 3: it hangs (nothing has moved for 20 s; MESHSEEK_HANG_LIMIT_S allows more); rank 1 "
+            "[mesh] rank 0 on host a is lost in linear, layer 3: it hangs (nothing has moved for 20 s; MESHSEEK_HANG_LIMIT_S allows more); "
+            "rank 1 "
             "waits for it in all_reduce, layer 3");
 }
 
@@ -77,15 +79,17 @@ TEST(Standstill, RanksThatWaitForEachOtherAreFound) {
   const std::vector<BeatAt> pair = {always(beat_of(0, 5, 1)), always(beat_of(1, 7, 0, Activity::pass, "recv", 4))};
   EXPECT_EQ(found_after(kLimit, pair), "");
   EXPECT_EQ(found_after(kLimit + seconds(1), pair),
-            "[mesh] rank 0 on host a is lost in all_reduce, layer 3: it waits for rank 1, which waits for rank 0 in recv, layer 4 (nothing has moved "
+            "[mesh] rank 0 on host a is lost in all_reduce, layer 3: it waits for rank 1, which waits for rank 0 in recv, layer 4 (nothing "
+            "has moved "
             "for 20 s; MESHSEEK_HANG_LIMIT_S allows more)");
 }
 
 TEST(Standstill, ACircleIsNamedWholeAndWhoWaitsForItFromOutsideIsNotBlamed) {
   const std::string found = found_after(seconds(30), {always(beat_of(0, 5, 2)), always(beat_of(1, 5, 3)), always(beat_of(2, 5, 1)),
                                                       always(beat_of(3, 5, 2, Activity::pass, "recv"))});
-  EXPECT_THAT(found, AllOf(HasSubstr("rank 1 on host a is lost"), HasSubstr("it waits for rank 3, which waits for rank 2 in recv, layer 3, which waits "
-                                                                            "for rank 1 in all_reduce, layer 3 (")));
+  EXPECT_THAT(found, AllOf(HasSubstr("rank 1 on host a is lost"),
+                           HasSubstr("it waits for rank 3, which waits for rank 2 in recv, layer 3, which waits "
+                                     "for rank 1 in all_reduce, layer 3 (")));
 }
 
 TEST(Standstill, ACircleOfWhichOneMovesIsNotFound) {
@@ -96,9 +100,10 @@ TEST(Standstill, WhoWaitsInAPassForOneThatHasDoneItsPartIsFound) {
   for (const std::string name : {"the pause between passes", "the end"}) {
     const BeatAt done = always(beat_of(0, 5, -1, Activity::pause, name, -1));
     EXPECT_EQ(found_with_waiting(kLimit, done), "");
-    EXPECT_THAT(found_with_waiting(kLimit + seconds(1), done),
-                AllOf(HasSubstr("rank 1 on host a is lost in all_reduce, layer 3: it waits for rank 0, which has done its part and is in " + name),
-                      Not(HasSubstr("; rank"))));
+    EXPECT_THAT(
+        found_with_waiting(kLimit + seconds(1), done),
+        AllOf(HasSubstr("rank 1 on host a is lost in all_reduce, layer 3: it waits for rank 0, which has done its part and is in " + name),
+              Not(HasSubstr("; rank"))));
   }
 }
 

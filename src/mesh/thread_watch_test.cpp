@@ -43,9 +43,10 @@ TEST_F(ThreadWatchingDeathTest, ADeviceThatStaysInAnOperatorEndsTheProcessWithOn
     devices_[0]->progress().enter_operator("linear");
     while (true) std::this_thread::sleep_for(seconds(1));
   };
-  EXPECT_EXIT(loop(), ::testing::ExitedWithCode(1),
-              "^meshseek: \\[mesh\\] rank 0 on host [^ ]+ is lost in linear: it hangs \\(nothing has moved for 1 s; [^\n]*\\); rank 1 waits for "
-              "it in recv, layer 4\n$");
+  EXPECT_EXIT(
+      loop(), ::testing::ExitedWithCode(1),
+      "^meshseek: \\[mesh\\] rank 0 on host [^ ]+ is lost in linear: it hangs \\(nothing has moved for 1 s; [^\n]*\\); rank 1 waits for "
+      "it in recv, layer 4\n$");
 }
 
 TEST_F(ThreadWatchingDeathTest, DevicesThatWaitForEachOtherEndTheProcessWithOneLine) {
@@ -54,7 +55,8 @@ TEST_F(ThreadWatchingDeathTest, DevicesThatWaitForEachOtherEndTheProcessWithOneL
     const std::jthread other([&] { receive_from(*devices_[1], 0); });
     receive_from(*devices_[0], 1);
   };
-  EXPECT_EXIT(wait(), ::testing::ExitedWithCode(1), "rank 0 on host [^ ]+ is lost in recv, layer 4: it waits for rank 1, which waits for rank 0");
+  EXPECT_EXIT(wait(), ::testing::ExitedWithCode(1),
+              "rank 0 on host [^ ]+ is lost in recv, layer 4: it waits for rank 1, which waits for rank 0");
 }
 
 TEST_F(ThreadWatching, ADeviceWhoseWorkMovesMayTakeLongerThanTheLimit) {

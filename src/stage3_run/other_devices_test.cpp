@@ -86,7 +86,8 @@ TEST(RunnerDeathTest, ADeviceThatLoopsInAnOperatorEndsTheProcessWithOneLine) {
       });
       engine.runner().prefill(std::vector<std::int64_t>{1, 2, 3}, Model::Logits::last);
     };
-    EXPECT_EXIT(loop(), ::testing::ExitedWithCode(1), "^meshseek: \\[mesh\\] rank 0 on host [^ ]+ is lost in " + op + "[^\n]*: it hangs [^\n]*\n$");
+    EXPECT_EXIT(loop(), ::testing::ExitedWithCode(1),
+                "^meshseek: \\[mesh\\] rank 0 on host [^ ]+ is lost in " + op + "[^\n]*: it hangs [^\n]*\n$");
   }
 }
 

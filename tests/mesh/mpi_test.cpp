@@ -44,8 +44,8 @@ TEST_F(MpiTest, ARankWhoseOperatorNeverEndsEndsTheJobWithOneMessage) {
   const std::vector<pid_t> pids = wait_for_ranks(2);
   EXPECT_GT(job->wait(kEnd), 0) << job->err();
   EXPECT_THAT(job->messages(),
-              ElementsAre(AllOf(HasSubstr("rank 1 on host " + host_name() + " is lost in linear, layer "), HasSubstr("it hangs (nothing has moved for 20 s"),
-                                HasSubstr("rank 0 waits for it in all_reduce"))));
+              ElementsAre(AllOf(HasSubstr("rank 1 on host " + host_name() + " is lost in linear, layer "),
+                                HasSubstr("it hangs (nothing has moved for 20 s"), HasSubstr("rank 0 waits for it in all_reduce"))));
   expect_gone(pids);
 }
 
@@ -73,15 +73,17 @@ TEST_F(MpiTestWithLimit, AnOperatorWhoseWorkMovesMayTakeLongerThanTheLimit) {
 
 TEST_F(MpiTestWithLimit, RanksThatWaitForEachOtherEndTheJobWithOneMessage) {
   expect_end(*start(3, "circle", "1x3"),
-             AllOf(HasSubstr("rank 0 on host " + host_name() + " is lost in recv, layer 2: it waits for rank 2, which waits for rank 1 in recv, layer 2, "
-                                                               "which waits for rank 0 in recv, layer 2"),
+             AllOf(HasSubstr("rank 0 on host " + host_name() +
+                             " is lost in recv, layer 2: it waits for rank 2, which waits for rank 1 in recv, layer 2, "
+                             "which waits for rank 0 in recv, layer 2"),
                    HasSubstr("nothing has moved for 3 s")));
 }
 
 TEST_F(MpiTestWithLimit, ARankThatWaitsForOneThatHasLeftEndsTheJobWithOneMessage) {
   for (const int rank : {0, 1}) {
-    expect_end(*start(2, "leave", "1x2", rank), AllOf(HasSubstr(fmt::format("rank {} on host {} is lost in all_reduce", 1 - rank, host_name())),
-                                                      HasSubstr(fmt::format("it waits for rank {}, which has done its part and is in the end", rank))));
+    expect_end(*start(2, "leave", "1x2", rank),
+               AllOf(HasSubstr(fmt::format("rank {} on host {} is lost in all_reduce", 1 - rank, host_name())),
+                     HasSubstr(fmt::format("it waits for rank {}, which has done its part and is in the end", rank))));
   }
 }
 
