@@ -7,8 +7,8 @@
 namespace meshseek {
 namespace {
 
-/// An operator counts a piece of its work every few milliseconds, so this allows for a machine that is a thousand times slower than it should be; and a job
-/// whose rank loops ends within 30 s. What takes the longest between two moves is one message: of 2 GiB, the largest, at 1 Gbit/s 17 s.
+/// A job whose rank loops ends within 30 s. What takes long moves every few milliseconds, so this allows for machines that are a thousand times slower; what
+/// moves once takes less, and others wait only for the difference between ranks. One message of 2 GiB, the largest, takes 17 s at 1 Gbit/s.
 constexpr std::int64_t kHangLimit = 20;
 
 }  // namespace
@@ -36,9 +36,9 @@ const Beat* StandstillJudge::standing(std::int64_t rank, Clock::time_point now) 
   return &found->second.beat;
 }
 
-const Beat* StandstillJudge::waiting_for(std::int64_t rank) const {
+const Beat* StandstillJudge::waiting_for(std::int64_t rank, Clock::time_point now) const {
   for (const auto& [other, seen] : seen_) {
-    if (seen.beat.awaited == rank) return &seen.beat;
+    if (seen.beat.awaited == rank && standing(other, now) != nullptr) return &seen.beat;
   }
   return nullptr;
 }
@@ -63,7 +63,7 @@ std::string StandstillJudge::circle_of(const Beat& beat, Clock::time_point now) 
 std::string StandstillJudge::how_it_hangs(const Beat& beat, Clock::time_point now) const {
   using Activity = Progress::Activity;
   if (beat.awaited < 0) {
-    if (beat.activity != Activity::pass || waiting_for(beat.rank) == nullptr) return "";
+    if (beat.activity != Activity::pass || waiting_for(beat.rank, now) == nullptr) return "";
     return fmt::format("it hangs ({})", allowance());
   }
   if (const std::string circle = circle_of(beat, now); !circle.empty()) return fmt::format("it waits for {} ({})", circle, allowance());
@@ -80,7 +80,7 @@ std::optional<std::string> StandstillJudge::find(Clock::time_point now) const {
     const std::string how = how_it_hangs(*beat, now);
     if (how.empty()) continue;
     // Who waits in a circle is named in it.
-    return loss_of(*beat, how, beat->awaited < 0 ? waiting_for(rank) : nullptr);
+    return loss_of(*beat, how, beat->awaited < 0 ? waiting_for(rank, now) : nullptr);
   }
   return std::nullopt;
 }

@@ -11,7 +11,7 @@
 
 namespace meshseek {
 
-/// How long nothing may move while others wait: MESHSEEK_HANG_LIMIT_S, or 20 s. \throws Error for what is no number of seconds
+/// How long nothing may move on a rank and on one that waits for it: MESHSEEK_HANG_LIMIT_S, or 20 s. \throws Error for what is no number of seconds
 std::chrono::seconds hang_limit();
 
 /// Fed with the beats of all ranks by whoever judges. Who moves is never found: who enters operators, takes pieces of their work, or waits for one rank after
@@ -36,7 +36,8 @@ class StandstillJudge {
   };
   /// The rank's last beat when it has stood still for longer than the limit, else null.
   const Beat* standing(std::int64_t rank, Clock::time_point now) const;
-  const Beat* waiting_for(std::int64_t rank) const;
+  /// One that has waited for the rank for longer than the limit.
+  const Beat* waiting_for(std::int64_t rank, Clock::time_point now) const;
   std::string how_it_hangs(const Beat& beat, Clock::time_point now) const;
   std::string circle_of(const Beat& beat, Clock::time_point now) const;
   std::string allowance() const;

@@ -75,6 +75,13 @@ TEST(Standstill, WhoWaitsForOneThatMovesIsNotFound) {
   EXPECT_THAT(found_after(seconds(41), {waits_at_first, always(beat_of(1, 7, 0)), works}), HasSubstr("rank 0 on host a is lost"));
 }
 
+/// All ranks run the same long operator: one of them is the first to be done.
+TEST(Standstill, WhoHasNotBeenWaitedForSinceTheLimitIsNotFound) {
+  const std::vector<BeatAt> ranks = {always(beat_of(0, 5)), [](auto second) { return second < 90 ? beat_of(1, 5) : beat_of(1, 6, 0); }};
+  EXPECT_EQ(found_after(seconds(110), ranks), "");
+  EXPECT_THAT(found_after(seconds(111), ranks), HasSubstr("rank 0 on host a is lost"));
+}
+
 TEST(Standstill, RanksThatWaitForEachOtherAreFound) {
   const std::vector<BeatAt> pair = {always(beat_of(0, 5, 1)), always(beat_of(1, 7, 0, Activity::pass, "recv", 4))};
   EXPECT_EQ(found_after(kLimit, pair), "");
@@ -97,7 +104,7 @@ TEST(Standstill, ACircleOfWhichOneMovesIsNotFound) {
 }
 
 TEST(Standstill, WhoWaitsInAPassForOneThatHasDoneItsPartIsFound) {
-  for (const std::string name : {"the pause between passes", "the end"}) {
+  for (const std::string name : {"the pause between passes", "the end of the job"}) {
     const BeatAt done = always(beat_of(0, 5, -1, Activity::pause, name, -1));
     EXPECT_EQ(found_with_waiting(kLimit, done), "");
     EXPECT_THAT(

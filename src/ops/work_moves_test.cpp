@@ -22,7 +22,7 @@ std::int64_t moves_in(Device& device, const std::function<void()>& run) {
 TEST(WorkMoves, AProductMovesWithEverySlabOfItsWeight) {
   Device device(1);
   LinearConfig cfg;
-  cfg.input_tensor_b = weight_slot(random_values(1024 * 64, 2), {1024, 64}, DataType::bfloat8_b);
+  cfg.input_tensor_b = weight_slot(random_values(1024 * 64, 2), {1024, 64}, DataType::bfloat8_b, Layout::tile);
   for (const std::int64_t num_tokens : {1, 100}) {
     const Tensor x = random_activation({num_tokens, 64}, 1, device);
     const MatmulSizes sizes = {.m = num_tokens, .k = 64, .n = 1024};

@@ -83,7 +83,7 @@ TEST_F(MpiTestWithLimit, ARankThatWaitsForOneThatHasLeftEndsTheJobWithOneMessage
   for (const int rank : {0, 1}) {
     expect_end(*start(2, "leave", "1x2", rank),
                AllOf(HasSubstr(fmt::format("rank {} on host {} is lost in all_reduce", 1 - rank, host_name())),
-                     HasSubstr(fmt::format("it waits for rank {}, which has done its part and is in the end", rank))));
+                     HasSubstr(fmt::format("it waits for rank {}, which has done its part and is in the end of the job", rank))));
   }
 }
 
