@@ -11,6 +11,7 @@
 #include "mesh/device.hpp"
 #include "mesh/mpi_mesh.hpp"
 #include "mesh/threads/thread_mesh.hpp"
+#include "mesh/threads/thread_watch.hpp"
 #include "ops/collectives.hpp"
 #include "stage3_run/other_devices.hpp"
 
@@ -95,8 +96,9 @@ std::vector<CollectiveRow> bench_collectives(const BenchCollectivesOptions& opti
     }
   }
   std::vector<std::unique_ptr<Device>> devices;
-  for (auto& communicator : make_thread_mesh(options.mesh))
-    devices.push_back(std::make_unique<Device>(options.num_threads, 0, communicator));
+  const std::vector<std::shared_ptr<Communicator>> communicators = make_thread_mesh(options.mesh);
+  const ThreadWatch watch(communicators);
+  for (const auto& communicator : communicators) devices.push_back(std::make_unique<Device>(options.num_threads, 0, communicator));
   std::vector<std::jthread> others;
   for (std::size_t rank = 1; rank < devices.size(); ++rank) {
     others.emplace_back([&, rank] { measure_all(*devices[rank], options); });

@@ -3,18 +3,16 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <chrono>
 #include <exception>
 #include <functional>
 #include <new>
 #include <string>
-#include <thread>
 
 #include "base/error.hpp"
 #include "base/host_name.hpp"
 #include "cli/terminal.hpp"
 #include "cli/verbs.hpp"
+#include "mesh/last_words.hpp"
 #include "mesh/mpi_mesh.hpp"
 
 namespace meshseek::cli {
@@ -71,11 +69,9 @@ int parse_and_run(int argc, const char* const* argv) {
 /// Ranks of a launcher that fail before they have met mostly fail alike (a wrong flag, a missing folder): rank 0 speaks, and when it has
 /// ended the launcher ends the others, which wait for their turns meanwhile. What a rank alone has found it tells in its turn.
 std::string in_turn(const char* message) {
-  constexpr std::int64_t kMostTurns = 5;
-  constexpr std::chrono::seconds kTurn(2);
   const std::int64_t rank = launched_rank();
   if (rank == 0) return message;
-  std::this_thread::sleep_for(kTurn * std::min(rank, kMostTurns));
+  wait_for_turn(rank);
   return fmt::format("{} (rank {} on host {})", message, rank, host_name());
 }
 

@@ -1,4 +1,4 @@
-/// What the watchdogs of a mesh send each other.
+/// What the watchdogs of a mesh tell each other.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -6,7 +6,6 @@
 #include <string>
 #include <string_view>
 
-#include "base/host_name.hpp"
 #include "mesh/progress.hpp"
 
 namespace meshseek {
@@ -19,9 +18,9 @@ struct Beat {
   Kind kind = Kind::alive;
   std::int32_t rank = 0;
   std::int64_t layer_idx = -1;
-  std::int64_t awaited = -1;      ///< rank that it waits for; -1: none
-  std::uint64_t num_steps = 0;    ///< Progress::num_steps()
-  std::uint64_t is_operator = 0;  ///< 1: an operator runs
+  std::int64_t awaited = -1;    ///< rank that it waits for; -1: none
+  std::uint64_t num_moves = 0;  ///< Progress::num_moves()
+  Progress::Activity activity = Progress::Activity::preparation;
   std::array<char, 32> op = {};
   std::array<char, 64> host = {};
   std::array<char, 1024> message = {};  ///< of `failed`
@@ -38,22 +37,17 @@ std::string text_of(const std::array<char, N>& text) {
   return {text.begin(), std::find(text.begin(), text.end(), '\0')};
 }
 
-inline std::string op_of(const Beat& beat) { return text_of(beat.op); }
 inline std::string host_of(const Beat& beat) { return text_of(beat.host); }
 inline std::string message_of(const Beat& beat) { return text_of(beat.message); }
 inline void set_message(Beat& beat, std::string_view message) { set_text(beat.message, message); }
 
-inline Beat make_beat(Beat::Kind kind, std::int64_t rank, const std::array<std::uint64_t, 2>& token, const Progress& progress) {
-  Beat beat = {.token = token,
-               .kind = kind,
-               .rank = static_cast<std::int32_t>(rank),
-               .layer_idx = progress.layer_idx(),
-               .awaited = progress.awaited(),
-               .num_steps = progress.num_steps(),
-               .is_operator = progress.is_operator() ? 1U : 0U};
-  set_text(beat.op, progress.op());
-  set_text(beat.host, host_name());
-  return beat;
-}
+/// What a device does right now.
+Beat make_beat(Beat::Kind kind, std::int64_t rank, const std::array<std::uint64_t, 2>& token, const Progress& progress);
+
+/// "all_reduce, layer 3"; without a layer "all_reduce".
+std::string place_of(const Beat& beat);
+
+/// The one line about a rank that was lost: rank, host, operator, layer, how, and who waits for it. \param waiting a rank that does; null: nobody
+std::string loss_of(const Beat& lost, std::string_view how, const Beat* waiting);
 
 }  // namespace meshseek

@@ -33,11 +33,6 @@ std::array<MeshGroup, 3> groups_of(const MeshShape& shape, std::int64_t rank) {
 
 }  // namespace
 
-std::string to_string(const Progress& progress) {
-  if (progress.layer_idx() < 0) return progress.op();
-  return fmt::format("{}, layer {}", progress.op(), progress.layer_idx());
-}
-
 std::span<const std::byte> Transport::look(std::int64_t, MessageTag) {
   throw Error("[mesh] this transport has no memory that devices share");
 }

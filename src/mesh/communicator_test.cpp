@@ -180,15 +180,34 @@ TEST(Communicator, TimeInWhichItWaitsIsSummedUp) {
   EXPECT_LT(mesh[0]->waited(), mesh[1]->waited());
 }
 
-TEST(Progress, TellsOperatorsFromPhasesAndCountsBoth) {
+TEST(Progress, TellsOperatorsFromWhatLiesBetweenThem) {
   Progress progress;
-  EXPECT_FALSE(progress.is_operator());
+  EXPECT_EQ(progress.activity(), Progress::Activity::preparation);
   progress.enter_operator("linear");
   EXPECT_TRUE(progress.is_operator());
-  progress.enter_phase("loading");
+  progress.enter_pause("the end");
+  EXPECT_EQ(progress.activity(), Progress::Activity::pause);
+  progress.enter_preparation("loading");
+  EXPECT_EQ(progress.activity(), Progress::Activity::preparation);
   EXPECT_FALSE(progress.is_operator());
-  EXPECT_EQ(progress.num_steps(), 2U);
   EXPECT_EQ(to_string(progress), "loading");
+}
+
+TEST(Progress, EveryStepWaitAndPieceOfWorkIsAMove) {
+  Progress progress;
+  std::uint64_t moves = progress.num_moves();
+  const auto has_moved = [&] { return std::exchange(moves, progress.num_moves()) != moves; };
+  EXPECT_FALSE(has_moved());
+  progress.enter_operator("linear");
+  EXPECT_TRUE(has_moved());
+  progress.wait_for(1);
+  EXPECT_TRUE(has_moved());
+  progress.wait_for(-1);
+  EXPECT_TRUE(has_moved());
+  std::jthread([&] { progress.note_work(); }).join();
+  EXPECT_TRUE(has_moved());
+  progress.enter_pause("the end");
+  EXPECT_TRUE(has_moved());
 }
 
 TEST(Progress, NamesTheOperatorAndTheLayer) {

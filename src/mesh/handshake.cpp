@@ -85,7 +85,7 @@ std::vector<Fact> facts_of_program(const MeshShape& shape) {
 
 void agree(Communicator& communicator, const std::vector<Fact>& facts) {
   const std::int64_t num_devices = communicator.shape().num_devices();
-  communicator.progress().enter_phase("handshake");
+  communicator.progress().enter_preparation("handshake");
   const std::string ours = to_text(facts);
   if (communicator.rank() != 0) {
     send_text(communicator, 0, ours);

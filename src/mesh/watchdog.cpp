@@ -25,9 +25,9 @@
 #include <utility>
 #include <vector>
 
-#include "base/environment.hpp"
 #include "base/error.hpp"
 #include "mesh/beat.hpp"
+#include "mesh/last_words.hpp"
 #include "mesh/standstill.hpp"
 
 namespace meshseek {
@@ -45,17 +45,7 @@ constexpr auto kOwnBreak = milliseconds(2'000);
 constexpr auto kGrace = milliseconds(300);
 /// After the launcher's SIGTERM: it comes when some rank has died, which is about to be found; its SIGKILL follows after a second.
 constexpr auto kLastWords = milliseconds(700);
-/// When rank 0 is lost, the next ranks speak in turn; the launcher has ended the others by then.
-constexpr auto kTurn = milliseconds(3'000);
-constexpr std::int64_t kMostTurns = 5;
 constexpr int kFailure = 1;
-/// An operator may take so long, unless MESHSEEK_HANG_LIMIT_S says otherwise: weights may come from a slow disk while it runs.
-constexpr std::int64_t kHangLimit = 120;
-
-std::chrono::seconds hang_limit() {
-  constexpr std::int64_t kMost = 86'400;
-  return std::chrono::seconds(number_of_environment("MESHSEEK_HANG_LIMIT_S", kMost, "seconds").value_or(kHangLimit));
-}
 
 /// A file descriptor.
 class Descriptor {
@@ -146,11 +136,6 @@ void send_beat(int fd, const Beat& beat) {
   [[maybe_unused]] const ssize_t sent = ::send(fd, &beat, sizeof(beat), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-void print(std::string_view message) {
-  const std::string line = fmt::format("meshseek: {}\n", one_line(std::string(message)));
-  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
-}
-
 }  // namespace
 
 struct Watchdog::State {
@@ -182,9 +167,7 @@ struct Watchdog::State {
   void send_beats(Beat::Kind kind);
   [[noreturn]] void end_job(std::string_view message);
   [[noreturn]] void obey_signal();
-  std::string describe(const Beat& beat) const;
-  std::string waiting_for(std::int64_t lost) const;
-  std::string loss_of(std::int64_t lost, const Beat& last, std::string_view how) const;
+  std::optional<Beat> waiting_for(std::int64_t lost) const;
 
   const std::int64_t rank;
   const std::int64_t num_ranks;
@@ -316,8 +299,10 @@ void Watchdog::State::take(Peer& peer, const Beat& beat) {
 }
 
 void Watchdog::State::lose(Peer& peer, std::string_view how) {
-  const std::string message = loss_of(peer.rank, peer.last, how);
-  if (!is_hub()) std::this_thread::sleep_for(kTurn * std::min(rank - 1, kMostTurns));
+  const std::optional<Beat> waiting = waiting_for(peer.rank);
+  const std::string message = loss_of(peer.last, how, waiting ? &*waiting : nullptr);
+  // When rank 0 is lost, the next ranks speak in turn.
+  if (!is_hub()) wait_for_turn(rank - 1);
   end_job(message);
 }
 
@@ -332,10 +317,7 @@ void Watchdog::State::judge_silence() {
 void Watchdog::State::judge_standstill() {
   const auto now = Clock::now();
   standstill.note(beat(Beat::Kind::alive), now);
-  const std::optional<Beat> found = standstill.find(now);
-  if (!found) return;
-  end_job(loss_of(found->rank, *found,
-                  fmt::format("it hangs (in the same operator for {} s; MESHSEEK_HANG_LIMIT_S allows more)", standstill.limit().count())));
+  if (const std::optional<std::string> found = standstill.find(now)) end_job(*found);
 }
 
 void Watchdog::State::send_beats(Beat::Kind kind) {
@@ -347,7 +329,7 @@ void Watchdog::State::send_beats(Beat::Kind kind) {
 
 void Watchdog::State::end_job(std::string_view message) {
   if (is_hub() || peers.empty() || !peers.front().socket.is_open() || Clock::now() - peers.front().last_heard > kSilence) {
-    print(message);
+    print_last_words(message);
     send_beats(Beat::Kind::end);
     std::this_thread::sleep_for(kGrace);
     _exit(kFailure);
@@ -357,7 +339,7 @@ void Watchdog::State::end_job(std::string_view message) {
   set_message(report, message);
   send_beat(peers.front().socket.get(), report);
   hear_for(kTurn);
-  print(message);
+  print_last_words(message);
   _exit(kFailure);
 }
 
@@ -376,20 +358,12 @@ void Watchdog::State::hear_for(milliseconds time) {
   }
 }
 
-std::string Watchdog::State::describe(const Beat& beat) const {
-  return beat.layer_idx < 0 ? op_of(beat) : fmt::format("{}, layer {}", op_of(beat), beat.layer_idx);
-}
-
-std::string Watchdog::State::waiting_for(std::int64_t lost) const {
-  if (progress.awaited() == lost) return fmt::format("; rank {} waits for it in {}", rank, to_string(progress));
+std::optional<Beat> Watchdog::State::waiting_for(std::int64_t lost) const {
+  if (progress.awaited() == lost) return beat(Beat::Kind::alive);
   for (const Peer& peer : peers) {
-    if (peer.last.awaited == lost) return fmt::format("; rank {} waits for it in {}", peer.rank, describe(peer.last));
+    if (peer.last.awaited == lost) return peer.last;
   }
-  return "";
-}
-
-std::string Watchdog::State::loss_of(std::int64_t lost, const Beat& last, std::string_view how) const {
-  return fmt::format("[mesh] rank {} on host {} is lost in {}: {}{}", lost, host_of(last), describe(last), how, waiting_for(lost));
+  return std::nullopt;
 }
 
 Watchdog::Watchdog(std::int64_t num_ranks, const Progress& progress) : state_(std::make_unique<State>(0, num_ranks, progress)) {

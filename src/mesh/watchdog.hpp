@@ -1,8 +1,8 @@
 /// Watches the processes of a mesh: whoever dies, hangs or reports an error ends all of them, with one message that names it.
 ///
 /// Each process has a thread that sends a beat ten times a second over TCP: to rank 0, and from rank 0 to all. A closed connection or ten
-/// seconds of silence is a failure, and so is an operator in which a process stands still while others wait for it. The thread needs
-/// nothing of the rest of the process, so that it also ends one that hangs.
+/// seconds of silence is a failure, and so are ranks that will never go on (mesh/standstill.hpp). The thread needs nothing of the rest of
+/// the process, so that it also ends one that hangs.
 #pragma once
 #include <netinet/in.h>
 

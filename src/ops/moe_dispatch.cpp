@@ -104,8 +104,15 @@ Dispatched moe_dispatch_some(const Tensor& x, const Routing& routing, std::span<
 }
 
 Dispatched group_slots(const Routing& routing, std::span<const std::int64_t> places, std::int64_t num_groups) {
-  return grouped(routing, num_groups, device_of(routing.indices, "group_slots").scratch(),
-                 [&](std::int32_t expert_idx) { return given_place(expert_idx, places, num_groups, "group_slots"); });
+  const Tensor& indices = routing.indices;
+  const RecordedCall call(indices, "group_slots",
+                          [&](CallValues& in) { in.add("indices", indices).add("places", places).add("num_groups", num_groups); });
+  Device& device = device_of(indices, "group_slots");
+  log_operator(device, "group_slots", [&] { return fmt::format("indices {} to {} experts", to_string(indices.shape()), num_groups); });
+  const Dispatched result = grouped(routing, num_groups, device.scratch(),
+                                    [&](std::int32_t expert_idx) { return given_place(expert_idx, places, num_groups, "group_slots"); });
+  call.finish([&](CallValues& out) { out.add("offsets", result.offsets).add("slots", result.slots); });
+  return result;
 }
 
 Tensor moe_combine(const Tensor& rows, const Dispatched& dispatched, const Routing& routing, const MoeCombineConfig& cfg) {

@@ -142,7 +142,7 @@ void send(const Tensor& x, const SendConfig& cfg) {
 
 Tensor recv(Device& device, const RecvConfig& cfg) {
   validate(cfg, "recv");
-  CollectiveCall call(device, cfg.cluster_axis, MessageTag::send);
+  CollectiveCall call(device, cfg.cluster_axis, "recv", MessageTag::send);
   check_peer(call, cfg.from, "from");
   Tensor y;  // as sent
   call.run([&](Exchange& exchange) {
@@ -162,7 +162,7 @@ Tensor recv(Device& device, const RecvConfig& cfg) {
 }
 
 void barrier(Device& device) {
-  CollectiveCall call(device, std::nullopt, MessageTag::barrier);
+  CollectiveCall call(device, std::nullopt, "barrier", MessageTag::barrier);
   if (call.is_alone()) return;
   // After log2(devices) rounds everyone has heard, by way of others, from everyone.
   call.run([&](Exchange& exchange) {

@@ -45,7 +45,7 @@ DeviceRunner::DeviceRunner(const RunPlan& plan, const TeamPlace& team, std::shar
       model_(hf_, MeshDevice{.shape = plan.mesh, .device = {}}, plan.pipeline ? ParallelPlan::pipeline : ParallelPlan::users),
       capacity_(plan.capacity) {
   const Communicator& place = device_.communicator();
-  device_.communicator().progress().enter_phase("loading");
+  device_.communicator().progress().enter_preparation("loading");
   WeightLoader loader(plan.store, plan.info.mesh, plan.prefault, plan.pipeline ? place.col() : place.rank());
   RunConfigOptions merge = {.layer_counts = layer_counts(hf_), .team = &device_.team()};
   if (place.rank() == 0) merge.on_progress = plan.on_progress;
@@ -57,7 +57,7 @@ DeviceRunner::DeviceRunner(const RunPlan& plan, const TeamPlace& team, std::shar
   decode_.mode = Mode::decode;
   num_files_ = loader.num_files();
   weight_bytes_ = loader.bytes();
-  device_.communicator().progress().enter_phase(kPause);
+  device_.communicator().progress().enter_pause(kPause);
 }
 
 Tensor DeviceRunner::ids_tensor(std::span<const std::int64_t> ids) {
@@ -69,7 +69,7 @@ Tensor DeviceRunner::ids_tensor(std::span<const std::int64_t> ids) {
 template <class Work>
 auto DeviceRunner::pass(const Work& work) {
   auto result = work();
-  device_.communicator().progress().enter_phase(kPause);
+  device_.communicator().progress().enter_pause(kPause);
   return result;
 }
 
@@ -106,11 +106,14 @@ void DeviceRunner::create_at(std::int64_t slot, std::int64_t owner) {
 }
 
 void DeviceRunner::copy(std::int64_t slot, std::int64_t source) {
+  // A long context takes its time on the owner alone, while the others may have begun the next pass.
+  device_.communicator().progress().enter_preparation("copying a sequence");
   create_at(slot, sequence(source).owner());
   const Model::State& from = sequence(source);
   Model::State& to = sequence(slot);
   for (std::size_t idx = 0; idx < from.layers.size(); ++idx) copy_cache(from.layers[idx], to.layers[idx]);
   for (std::size_t idx = 0; idx < from.mtp.size(); ++idx) copy_cache(from.mtp[idx], to.mtp[idx]);
+  device_.communicator().progress().enter_pause(kPause);
 }
 
 void DeviceRunner::execute(const Command& command) {

@@ -8,7 +8,7 @@ namespace meshseek {
 
 DeviceThreads::DeviceThreads(const RunPlan& plan, std::span<const DevicePlace> places,
                              std::span<const std::shared_ptr<Communicator>> communicators)
-    : plan_(plan), front_(communicators.front()) {
+    : watch_(communicators), plan_(plan), front_(communicators.front()) {
   for (std::size_t rank = 1; rank < places.size(); ++rank) {
     auto worker = std::make_unique<Worker>();
     worker->place = places[rank].team;
@@ -57,8 +57,10 @@ void DeviceThreads::finish(std::exception_ptr own) {
   for (const auto& worker : workers_) {
     const std::uint32_t wanted = worker->posted.load(std::memory_order_relaxed);
     const int num_spins = worker->place.is_crowded ? 0 : spins_for(1);
+    front_->progress().wait_for(worker->communicator->rank());
     for (std::uint32_t done = worker->done.load(std::memory_order_acquire); done != wanted;)
       done = wait_while(worker->done, done, num_spins);
+    front_->progress().wait_for(-1);
     if (worker->error) errors.push_back(*std::exchange(worker->error, std::nullopt));
   }
   throw_cause(errors, plan_.mesh);

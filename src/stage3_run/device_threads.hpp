@@ -1,4 +1,4 @@
-/// The other devices as threads of this process.
+/// The other devices as threads of this process, which ends when one of them hangs.
 #pragma once
 #include <atomic>
 #include <memory>
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "mesh/placement.hpp"
+#include "mesh/threads/thread_watch.hpp"
 #include "stage3_run/device_runner.hpp"
 #include "stage3_run/other_devices.hpp"
 
@@ -39,6 +40,7 @@ class DeviceThreads final : public OtherDevices {
   template <class Work>
   void guarded(Worker& worker, const Work& work);
 
+  ThreadWatch watch_;
   RunPlan plan_;
   std::shared_ptr<Communicator> front_;  ///< of the first device
   Command command_ = {};

@@ -43,7 +43,7 @@ TEST(ThrowCause, NamesTheOperatorWhereThereIsOne) {
   const std::exception_ptr error = std::make_exception_ptr(Error("no room"));
   EXPECT_EQ(thrown([&] { throw_cause(std::vector{error_in(*communicators[2], error)}, kMesh); }),
             "[device 2 (1, 0) of mesh 2x2 in linear, layer 5] no room");
-  progress.enter_phase("loading");
+  progress.enter_preparation("loading");
   EXPECT_EQ(thrown([&] { throw_cause(std::vector{error_in(*communicators[2], error)}, kMesh); }), "[device 2 (1, 0) of mesh 2x2] no room");
 }
 
@@ -72,6 +72,23 @@ TEST(Runner, AnErrorInTheMiddleOfAPassNamesDeviceOperatorAndLayerAndStays) {
   const std::vector<std::int64_t> ids = {1, 2, 3};
   EXPECT_EQ(thrown([&] { runner.prefill(ids, Model::Logits::last); }), "[device 0 (0, 0) of mesh 1x2 in linear, layer 1] [linear] no room");
   EXPECT_THAT(thrown([&] { runner.prefill(ids, Model::Logits::last); }), HasSubstr("failed in linear, layer 1: [linear] no room"));
+}
+
+/// Device 1 loops where device 0 has nothing more to wait for but its end, and where it needs its part of a sum.
+TEST(RunnerDeathTest, ADeviceThatLoopsInAnOperatorEndsTheProcessWithOneLine) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  for (const std::string op : {"linear", "all_gather"}) {
+    const auto loop = [&] {
+      ::setenv("MESHSEEK_HANG_LIMIT_S", "1", 1);
+      testing::Engine engine(testing::data_folder() / "checkpoints" / "v2lite-tiny", {.mesh = {.rows = 1, .cols = 2}, .num_threads = 1});
+      engine.runner().device().set_observer([&](const OpRecord& record) {
+        while (record.op == op) std::this_thread::sleep_for(std::chrono::seconds(1));
+      });
+      engine.runner().prefill(std::vector<std::int64_t>{1, 2, 3}, Model::Logits::last);
+    };
+    EXPECT_EXIT(loop(), ::testing::ExitedWithCode(1),
+                "^meshseek: \\[mesh\\] rank 0 on host [^ ]+ is lost in " + op + "[^\n]*: it hangs [^\n]*\n$");
+  }
 }
 
 }  // namespace

@@ -76,13 +76,27 @@ Rerun prepare_router(const ReplayCall& call) {
   };
 }
 
+CallValues grouped(const Dispatched& dispatched) {
+  CallValues out;
+  if (dispatched.rows.rank() > 0) out.add("rows", dispatched.rows);
+  out.add("offsets", dispatched.offsets).add("slots", dispatched.slots);
+  return out;
+}
+
 Rerun prepare_moe_dispatch(const ReplayCall& call) {
-  const std::int64_t num_experts = call.integer("num_experts", 1, kMostExperts);
-  return [cfg = call.typed_config<MoeDispatchConfig>(), num_experts](const ReplayInputs& in) {
-    Dispatched dispatched = moe_dispatch(in.at("x"), {.indices = in.at("indices")}, num_experts, cfg);
-    CallValues out;
-    out.add("rows", std::move(dispatched.rows)).add("offsets", dispatched.offsets).add("slots", dispatched.slots);
-    return out;
+  return [cfg = call.typed_config<MoeDispatchConfig>(), num_experts = call.integer("num_experts", 1, kMostExperts)](
+             const ReplayInputs& in) { return grouped(moe_dispatch(in.at("x"), {.indices = in.at("indices")}, num_experts, cfg)); };
+}
+
+Rerun prepare_moe_dispatch_some(const ReplayCall& call) {
+  return [cfg = call.typed_config<MoeDispatchConfig>(), num_groups = call.integer("num_groups", 1, kMostExperts)](const ReplayInputs& in) {
+    return grouped(moe_dispatch_some(in.at("x"), {.indices = in.at("indices")}, in.integers("places"), num_groups, cfg));
+  };
+}
+
+Rerun prepare_group_slots(const ReplayCall& call) {
+  return [num_groups = call.integer("num_groups", 1, kMostExperts)](const ReplayInputs& in) {
+    return grouped(group_slots({.indices = in.at("indices")}, in.integers("places"), num_groups));
   };
 }
 
@@ -90,11 +104,12 @@ Rerun prepare_moe_combine(const ReplayCall& call) {
   return [cfg = call.typed_config<MoeCombineConfig>()](const ReplayInputs& in) {
     const std::vector<std::int64_t> slots = in.integers("slots");
     const Dispatched dispatched = {.slots = {slots.begin(), slots.end()}};
+    const Tensor& weights = in.at("weights");
     for (const std::int64_t slot : dispatched.slots) {  // the operator trusts moe_dispatch()
-      if (slot >= 0 && slot < static_cast<std::int64_t>(dispatched.slots.size())) continue;
-      throw Error(fmt::format("[{}] slot {} does not exist; expected 0 to {}", in.where(), slot, dispatched.slots.size() - 1));
+      if (slot >= 0 && slot < weights.volume()) continue;
+      throw Error(fmt::format("[{}] slot {} does not exist; expected 0 to {}", in.where(), slot, weights.volume() - 1));
     }
-    return only(moe_combine(in.at("rows"), dispatched, {.weights = in.at("weights")}, cfg));
+    return only(moe_combine(in.at("rows"), dispatched, {.weights = weights}, cfg));
   };
 }
 
@@ -150,6 +165,20 @@ Rerun prepare_slice_columns(const ReplayCall& call) {
   };
 }
 
+Rerun prepare_pad_columns(const ReplayCall& call) {
+  return [columns = call.integer("columns", 0, kMostWidth)](const ReplayInputs& in) { return only(pad_columns(in.at("x"), columns)); };
+}
+
+Rerun prepare_rms_norm_pre_all_gather(const ReplayCall&) {
+  return [](const ReplayInputs& in) { return only(rms_norm_pre_all_gather(in.at("x"))); };
+}
+
+Rerun prepare_rms_norm_post_all_gather(const ReplayCall& call) {
+  return [cfg = call.typed_config<RmsNormConfig>(), first_column = call.integer("first_column", 0, kMostWidth)](const ReplayInputs& in) {
+    return only(rms_norm_post_all_gather(in.at("x"), in.at("squares"), first_column, cfg));
+  };
+}
+
 Rerun prepare_take_rows(const ReplayCall&) {
   return [](const ReplayInputs& in) { return only(take_rows(in.at("x"), in.integers("rows"))); };
 }
@@ -185,11 +214,13 @@ constexpr std::array kOperators = {
     ReplayOperator{"mul", MulConfig::kOp, binary_of<mul, MulConfig>},
     ReplayOperator{"binary", BinaryConfig::kOp, binary_of<binary, BinaryConfig>},
     ReplayOperator{"rms_norm", RmsNormConfig::kOp, unary<rms_norm, RmsNormConfig>},
+    ReplayOperator{"rms_norm_post_all_gather", RmsNormConfig::kOp, prepare_rms_norm_post_all_gather},
     ReplayOperator{"embedding", EmbeddingConfig::kOp, prepare_embedding},
     ReplayOperator{"rotary_embedding", RotaryEmbeddingConfig::kOp, prepare_rotary_embedding},
     ReplayOperator{"concat", ConcatConfig::kOp, binary_of<concat, ConcatConfig>},
     ReplayOperator{"router", RouterConfig::kOp, prepare_router},
     ReplayOperator{"moe_dispatch", MoeDispatchConfig::kOp, prepare_moe_dispatch},
+    ReplayOperator{"moe_dispatch_some", MoeDispatchConfig::kOp, prepare_moe_dispatch_some},
     ReplayOperator{"moe_combine", MoeCombineConfig::kOp, prepare_moe_combine},
     ReplayOperator{"flash_mla_prefill", FlashMlaConfig::kOp, prepare_flash_mla_prefill},
     ReplayOperator{"flash_mla_decode", FlashMlaConfig::kOp, prepare_flash_mla_decode},
@@ -207,7 +238,10 @@ constexpr std::array kOperators = {
     ReplayOperator{"mesh_partition", MeshPartitionConfig::kOp, unary<mesh_partition, MeshPartitionConfig>},
     ReplayOperator{"cached_latents", "", prepare_cached_latents},
     ReplayOperator{"slice_columns", "", prepare_slice_columns},
+    ReplayOperator{"pad_columns", "", prepare_pad_columns},
     ReplayOperator{"take_rows", "", prepare_take_rows},
+    ReplayOperator{"group_slots", "", prepare_group_slots},
+    ReplayOperator{"rms_norm_pre_all_gather", "", prepare_rms_norm_pre_all_gather},
 };
 
 }  // namespace

@@ -31,8 +31,8 @@ struct MeshOfConfig {
   std::optional<Pipeline::Config> pipeline = {};
 };
 
-/// Checks what stands beside the "model" part of a model config document, and that it fits the store.
-MeshOfConfig check_frame(const Tree& document, const StoreInfo& store, const std::string& mode) {
+/// Checks what stands beside the "model" part of a model config document, that it fits the store, and the layers of a pipeline.
+MeshOfConfig check_frame(const Tree& document, const StoreInfo& store, const HfConfig& hf, const std::string& mode) {
   const std::string where = mode + " config";
   MeshOfConfig mesh = {.pipeline = pipeline_of(document, where)};
   if (const std::string& given = document.find("mode")->as_string(where + " mode"); given != mode) {
@@ -44,6 +44,7 @@ MeshOfConfig check_frame(const Tree& document, const StoreInfo& store, const std
     throw ConfigError(fmt::format("[{}] is for mesh {} as a pipeline but the store is for mesh {}; expected a store for one row, 1x{}",
                                   where, given, to_string(store.mesh), mesh.shape.cols));
   }
+  if (mesh.pipeline) Pipeline(hf, {.shape = mesh.shape, .device = {}}).check(*mesh.pipeline);
   const bool deterministic = document.flag("deterministic", where);
   if (store.mesh.cols > 1 && deterministic != store.deterministic) {
     throw ConfigError(
@@ -95,8 +96,8 @@ RunPlan make_run_plan(const Path& store, const Tree& prefill_config, const Tree&
                   .on_progress = options.on_progress};
   const std::int64_t most = plan.hf.max_position_embeddings;
   plan.capacity = options.max_tokens > 0 ? std::min(options.max_tokens, most) : most;
-  const MeshOfConfig mesh = check_frame(prefill_config, plan.info, "prefill");
-  check_same_mesh(mesh, check_frame(decode_config, plan.info, "decode"));
+  const MeshOfConfig mesh = check_frame(prefill_config, plan.info, plan.hf, "prefill");
+  check_same_mesh(mesh, check_frame(decode_config, plan.info, plan.hf, "decode"));
   plan.mesh = mesh.shape;
   plan.pipeline = mesh.pipeline;
   return plan;

@@ -2,12 +2,15 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <fstream>
 #include <numeric>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -19,6 +22,11 @@
 
 namespace meshseek {
 namespace {
+
+/// Longer than what the tests allow a rank to stand still.
+constexpr std::chrono::seconds kLongWork(8);
+
+constexpr std::array<std::string_view, 5> kLayerModes = {"layers", "error", "loop", "work", "leave"};
 
 struct Arguments {
   std::string mode;
@@ -100,21 +108,31 @@ void run_collectives(Device& device) {
   }
 }
 
-/// Layers without end. The rank that is asked to throws after some of them.
+/// In an operator for ever: the rank takes pieces of its work for so long, then nothing moves any more.
+[[noreturn]] void loop(Device& device, std::chrono::seconds works) {
+  device.enter_operator("linear");
+  const auto end = std::chrono::steady_clock::now() + works;
+  while (true) {
+    if (std::chrono::steady_clock::now() < end) device.communicator().progress().note_work();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
+/// Layers without end, but for the rank that misbehaves after some of them.
 void run_layers(Device& device, const Arguments& arguments) {
   // Only then the test may kill: everybody works, and some beats have told the others so.
   const auto ready = std::chrono::steady_clock::now() + std::chrono::milliseconds(500);
   const Tensor x = Tensor::from<float>({100, 10}, values_of(0, 1000), &device);
+  const bool misbehaves = device.communicator().rank() == arguments.rank;
   bool is_ready = false;
   for (std::int64_t step = 0;; ++step) {
     device.enter_layer(step % 5);
     all_reduce(x, {.topology = Topology::Ring});
-    if (is_ready && step % 5 == 0 && arguments.mode == "error" && device.communicator().rank() == arguments.rank) {
-      throw Error("[linear] the shapes do not fit");
-    }
-    if (is_ready && arguments.mode == "loop" && device.communicator().rank() == arguments.rank) {
-      device.enter_operator("linear");
-      while (true) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    if (is_ready && misbehaves) {
+      if (step % 5 == 0 && arguments.mode == "error") throw Error("[linear] the shapes do not fit");
+      if (arguments.mode == "loop") loop(device, std::chrono::seconds(0));
+      if (arguments.mode == "work") loop(device, kLongWork);
+      if (arguments.mode == "leave") return;
     }
     if (!is_ready && std::chrono::steady_clock::now() > ready) {
       is_ready = true;
@@ -124,13 +142,33 @@ void run_layers(Device& device, const Arguments& arguments) {
   }
 }
 
+/// Rank 0 leads, as the front does: after a long pause it lets the others go on.
+void run_pause(Device& device) {
+  Communicator& communicator = device.communicator();
+  communicator.progress().enter_pause("the pause between passes");
+  std::byte command = {};
+  if (communicator.rank() > 0) return communicator.receive(0, MessageTag::command, std::span(&command, 1));
+  std::this_thread::sleep_for(kLongWork);
+  for (std::int64_t rank = 1; rank < communicator.shape().num_devices(); ++rank)
+    communicator.send(rank, MessageTag::command, std::span(&command, 1));
+}
+
+/// Each rank waits for a tensor of the one before it.
+void wait_in_a_circle(Device& device) {
+  const std::int64_t num_ranks = device.communicator().shape().num_devices();
+  device.enter_layer(2);
+  recv(device, {.from = (device.communicator().rank() + num_ranks - 1) % num_ranks});
+}
+
 void run(const Arguments& arguments) {
   MpiMesh mesh(arguments.shape);
   Communicator& communicator = *mesh.communicator();
   try {
     Device device(arguments.mode == "threads" ? 0 : 1, 0, mesh.communicator());
     if (arguments.mode == "collectives") run_collectives(device);
-    if (arguments.mode == "layers" || arguments.mode == "error" || arguments.mode == "loop") run_layers(device, arguments);
+    if (std::ranges::find(kLayerModes, arguments.mode) != kLayerModes.end()) run_layers(device, arguments);
+    if (arguments.mode == "pause") run_pause(device);
+    if (arguments.mode == "circle") wait_in_a_circle(device);
     if (arguments.mode == "mismatch") agree(communicator, {{"store", communicator.rank() == arguments.rank ? "b" : "a"}});
     if (arguments.mode == "disorder" && communicator.rank() == arguments.rank) barrier(device);
     if (arguments.mode == "disorder") all_reduce(Tensor::zeros({4}, DataType::float32, &device), {});

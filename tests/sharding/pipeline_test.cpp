@@ -152,23 +152,12 @@ TEST(PipelineConfig, LayersMayBeSharedOutByHand) {
             kLogitsMax);
 }
 
-TEST(PipelineConfig, WhatCannotBeIsRefusedWithOneLine) {
-  const auto refuse = [](const std::string& set, const std::string& words) {
-    EXPECT_THAT(
-        [&] {
-          MeshEngine(checkpoint_folder("v2lite-tiny"), {2, 1}, {.sets = {set}, .plan = ParallelPlan::pipeline});
-        },
-        ThrowsMessage<ConfigError>(HasSubstr(words)))
-        << set;
-  };
-  const std::string map = "[model.pipeline.layer_map] ";
-  refuse("model.pipeline.layer_map=[0, 1]", map + "[0, 1]; expected a row for each of 3 layers, from 0 to 1");
-  refuse("model.pipeline.layer_map=[0, 1, 2]", map + "[0, 1, 2]; expected");
-  refuse("model.pipeline.layer_map=[1, 0, 1]", map + "[1, 0, 1]; expected");
-  refuse("model.pipeline.layer_map=[-1, 0, 1]", map + "[-1, 0, 1]; expected");
-  refuse("model.pipeline.chunk_tokens=-1", "[model.pipeline.chunk_tokens] -1; expected at least 1");
-  refuse("model.pipeline.send.to=1", "[model.pipeline] \"to\" or \"from\" is set");
-  refuse("model.pipeline.send.dtype=int32", "[model.pipeline.send.dtype]");
+TEST(PipelineConfig, WhatCannotBeOnTheWireIsRefused) {
+  EXPECT_THAT(
+      [&] {
+        MeshEngine(checkpoint_folder("v2lite-tiny"), {2, 1}, {.sets = {"model.pipeline.send.dtype=int32"}, .plan = ParallelPlan::pipeline});
+      },
+      ThrowsMessage<ConfigError>(HasSubstr("[model.pipeline.send.dtype]")));
 }
 
 TEST(PipelineMtp, IsRefusedWithOneLine) {
@@ -219,6 +208,20 @@ TEST_F(PipelineRunner, NeedsNothingButTheConfigsAndCountsWhatItLoads) {
   EXPECT_LE(difference(std::span(logits).last(expected.size()), expected).max, kLogitsMax);
   EXPECT_EQ(other.num_tokens(), 0);
   EXPECT_EQ(copy.num_tokens(), 8);
+}
+
+TEST_F(PipelineRunner, RefusesInEitherConfigWhatCannotBeBeforeAnythingIsLoaded) {
+  const auto refuse_set = [&](const std::string& set, const std::string& words) {
+    refuse(config(Mode::prefill, kPipeline, {set}), config(Mode::decode, kPipeline), words);
+    refuse(config(Mode::prefill, kPipeline), config(Mode::decode, kPipeline, {set}), words);
+  };
+  const std::string map = "[model.pipeline.layer_map] ";
+  refuse_set("model.pipeline.layer_map=[0, 1]", map + "[0, 1]; expected a row for each of 3 layers, from 0 to 1");
+  refuse_set("model.pipeline.layer_map=[0, 1, 2]", map + "[0, 1, 2]; expected");
+  refuse_set("model.pipeline.layer_map=[1, 0, 1]", map + "[1, 0, 1]; expected");
+  refuse_set("model.pipeline.layer_map=[-1, 0, 1]", map + "[-1, 0, 1]; expected");
+  refuse_set("model.pipeline.chunk_tokens=-1", "[model.pipeline.chunk_tokens] -1; expected at least 1");
+  refuse_set("model.pipeline.send.to=1", "[model.pipeline] \"to\" or \"from\" is set");
 }
 
 TEST_F(PipelineRunner, RefusesConfigsThatDoNotFitEachOtherOrTheStore) {

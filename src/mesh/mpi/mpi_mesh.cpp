@@ -208,7 +208,7 @@ MpiMesh::MpiMesh(const MeshShape& shape) : state_(std::make_unique<State>()) {
 
 MpiMesh::~MpiMesh() {
   if (std::uncaught_exceptions() > 0) state_->communicator->fail("it ended with an error");
-  state_->communicator->progress().enter_phase("the end");
+  state_->communicator->progress().enter_pause("the end of the job");
   MPI_Comm_free(&state_->comm);
   MPI_Finalize();
   state_->watchdog.reset();

@@ -68,7 +68,7 @@ class Model {
   static State create_state(const HfConfig& hf, const Config& cfg, std::int64_t capacity, Device& device, std::int64_t owner = 0);
 
   /// Parts of the config, as "model.layers.3", whose weights the devices of `row` do not have: other rows do; MTP modules, which several rows do
-  /// not run, nobody. \throws ConfigError: see Pipeline::stage()
+  /// not run, nobody. \param cfg Pipeline::check() has passed it
   std::vector<std::string> parts_elsewhere(const Pipeline::Config& cfg, std::int64_t row) const;
 
   /// For which positions the head runs. last: nor does the last layer's feed-forward block for the others, and the hidden states are the last token's.

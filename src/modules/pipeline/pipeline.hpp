@@ -46,8 +46,10 @@ class Pipeline {
   static Config decode_model_config(const HfConfig& hf, const MeshDevice& mesh);
   Pipeline(const HfConfig& hf, const MeshDevice& mesh) : num_layers_(hf.num_hidden_layers), num_rows_(mesh.shape.rows) {}
 
-  /// \throws ConfigError for a layer_map of another model or mesh, or one that goes back; for negative chunks; for a peer in a config, because the
-  /// row says who it is
+  /// Once for each config, before any of it runs. \throws ConfigError for a layer_map of another model or mesh, or one that goes back; for negative
+  /// chunks; for a peer in a config, because the row says who it is
+  void check(const Config& cfg) const;
+  /// \param cfg was checked
   Stage stage(const Config& cfg, std::int64_t row) const;
 
   /// \return h [T, piece of hidden_size] of the row before

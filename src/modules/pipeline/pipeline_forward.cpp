@@ -18,7 +18,7 @@ void check_peers(const Pipeline::Config& cfg) {
 
 }  // namespace
 
-Pipeline::Stage Pipeline::stage(const Config& cfg, std::int64_t row) const {
+void Pipeline::check(const Config& cfg) const {
   check_peers(cfg);
   if (cfg.chunk_tokens < 0)
     throw ConfigError(fmt::format("[model.pipeline.chunk_tokens] {}; expected at least 1, or 0: all tokens at once", cfg.chunk_tokens));
@@ -30,6 +30,10 @@ Pipeline::Stage Pipeline::stage(const Config& cfg, std::int64_t row) const {
         fmt::format("[model.pipeline.layer_map] [{}]; expected a row for each of {} layers, from 0 to {}, none less than the one before",
                     fmt::join(map, ", "), num_layers_, num_rows_ - 1));
   }
+}
+
+Pipeline::Stage Pipeline::stage(const Config& cfg, std::int64_t row) const {
+  const std::vector<std::int64_t>& map = cfg.layer_map;
   const auto [first, end] = std::ranges::equal_range(map, row);
   return {.first_layer = first - map.begin(), .end_layer = end - map.begin(), .is_first = row == 0, .is_last = row == last_row()};
 }

@@ -4,6 +4,7 @@
 #include <memory_resource>
 #include <vector>
 
+#include "mesh/communicator.hpp"
 #include "ops/cpu/aligned_buffer.hpp"
 #include "ops/cpu/attention.hpp"
 #include "ops/cpu/tile_attention.hpp"
@@ -111,14 +112,15 @@ class TileHead {
 template <class Head>
 class HeadAttention {
  public:
-  HeadAttention(const HeadsProblem& problem, std::pmr::memory_resource& memory)
-      : head_(problem, memory),
+  HeadAttention(const HeadsProblem& problem, Device& device)
+      : progress_(device.communicator().progress()),
+        head_(problem, device.scratch()),
         heads_(problem.q->dim(1)),
         first_seen_(problem.num_tokens - problem.q->dim(0) + 1),
         key_width_(problem.q->dim(2)),
         read_q_(*problem.q, key_width_),
-        queries_(static_cast<std::size_t>(kQueries * key_width_), &memory),
-        visible_(&memory),
+        queries_(static_cast<std::size_t>(kQueries * key_width_), &device.scratch()),
+        visible_(&device.scratch()),
         sums_(head_.rows().make_sums(kQueries)) {}
 
   void run(std::int64_t head_idx, std::int64_t first_query, std::int64_t count, const RowWriter& writer) {
@@ -131,8 +133,10 @@ class HeadAttention {
     sums_.clear();
     constexpr std::int64_t kBlock = FlashRows::kBlock;
     static_assert(kBlock == FlashTiles::kBlock);
-    for (std::int64_t token = 0; token < visible_.back(); token += kBlock)
+    for (std::int64_t token = 0; token < visible_.back(); token += kBlock) {
+      progress_.note_work();
       head_.add(head_idx, token, std::min(kBlock, visible_.back() - token), sums_);
+    }
     head_.finish(sums_);
     for (std::int64_t idx = 0; idx < count; ++idx) {
       float* row = sums_.values.data() + idx * sums_.width;
@@ -143,6 +147,7 @@ class HeadAttention {
   }
 
  private:
+  Progress& progress_;
   Head head_;
   std::int64_t heads_;
   std::int64_t first_seen_;  ///< tokens that the first query sees
@@ -161,7 +166,7 @@ void attend(const HeadsProblem& problem, const RowWriter& writer, Device& device
   const std::int64_t num_queries = problem.q->dim(0);
   const std::int64_t batches = ceil_div(num_queries, kQueries);
   device.team().parallel_for(static_cast<std::size_t>(problem.q->dim(1) * batches), 1, [&](std::size_t begin, std::size_t end) {
-    HeadAttention<Head> attention(problem, device.scratch());
+    HeadAttention<Head> attention(problem, device);
     for (auto item = static_cast<std::int64_t>(begin); item < static_cast<std::int64_t>(end); ++item) {
       const std::int64_t first = balanced(item % batches, batches) * kQueries;
       attention.run(item / batches, first, std::min(kQueries, num_queries - first), writer);

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "mesh/communicator.hpp"
 #include "ops/cpu/attention.hpp"
 #include "ops/cpu/kernels.hpp"
 #include "ops/cpu/tile_attention.hpp"
@@ -169,23 +170,25 @@ void merge(std::span<const RowSums> pieces, std::size_t row, std::int64_t width,
 
 /// Gathers the pieces of a batch that begin in its blocks begin..end.
 template <class Gatherer>
-void gather_pieces(RowBatch& batch, std::size_t begin, std::size_t end, std::pmr::memory_resource& memory) {
-  Gatherer gatherer(*batch.problem, batch.first_row, batch.num_rows, memory);
+void gather_pieces(RowBatch& batch, std::size_t begin, std::size_t end, Device& device) {
+  Gatherer gatherer(*batch.problem, batch.first_row, batch.num_rows, device.scratch());
   for (std::size_t idx = 0; idx < batch.pieces.size(); ++idx) {
     const Piece piece = piece_at(static_cast<std::int64_t>(idx), batch.problem->num_tokens);
     const auto block = static_cast<std::size_t>(piece.begin / kShortPiece);
-    if (block >= begin && block < end) batch.pieces[idx] = gatherer.run(piece);
+    if (block < begin || block >= end) continue;
+    device.communicator().progress().note_work();
+    batch.pieces[idx] = gatherer.run(piece);
   }
 }
 
 /// The same for blocks begin..end of all batches, counted through.
-void gather(std::span<RowBatch> batches, std::size_t begin, std::size_t end, std::pmr::memory_resource& memory) {
+void gather(std::span<RowBatch> batches, std::size_t begin, std::size_t end, Device& device) {
   std::size_t first = 0;  // block of the batch
   for (RowBatch& batch : batches) {
     const std::size_t last = first + batch.num_blocks();
     if (begin < last && end > first) {
       const auto gather_here = batch.problem->on_tiles ? gather_pieces<TilePiece> : gather_pieces<FloatPiece>;
-      gather_here(batch, std::max(begin, first) - first, std::min(end, last) - first, memory);
+      gather_here(batch, std::max(begin, first) - first, std::min(end, last) - first, device);
     }
     first = last;
   }
@@ -202,7 +205,7 @@ void attend_latent(std::span<const LatentProblem> problems, std::span<float> res
     num_blocks += batch.num_blocks();
     num_rows += static_cast<std::size_t>(batch.num_rows);
   }
-  device.team().parallel_for(num_blocks, 1, [&](std::size_t begin, std::size_t end) { gather(batches, begin, end, device.scratch()); });
+  device.team().parallel_for(num_blocks, 1, [&](std::size_t begin, std::size_t end) { gather(batches, begin, end, device); });
   std::fill(results.begin(), results.end(), 0.0F);
   device.team().parallel_for(num_rows, 4, [&](std::size_t begin, std::size_t end) {
     std::size_t first = 0;  // row of the batch

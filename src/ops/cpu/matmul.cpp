@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "mesh/communicator.hpp"
 #include "ops/cpu/aligned_buffer.hpp"
 #include "ops/cpu/gemv.hpp"
 #include "ops/cpu/kernels.hpp"
@@ -139,11 +140,17 @@ StreamKernel stream_kernel(const MatmulProblem& problem) {
 /// One core at work: its slab and the sums of the outputs in work.
 class Core {
  public:
-  Core(const MatmulProblem& problem, const MatmulPlan& plan, const RowWriter& writer, std::pmr::memory_resource& memory)
-      : problem_(problem), plan_(plan), writer_(writer), memory_(memory), stream_(stream_kernel(problem)) {}
+  Core(const MatmulProblem& problem, const MatmulPlan& plan, const RowWriter& writer, Device& device)
+      : problem_(problem),
+        plan_(plan),
+        writer_(writer),
+        memory_(device.scratch()),
+        progress_(device.communicator().progress()),
+        stream_(stream_kernel(problem)) {}
 
   /// \param task one slab  \param next what this core will probably run then; null: nothing
   void run(const Task& task, const Task* next) {
+    progress_.note_work();
     const Range outputs = task.cols;
     if (problem_.panels != nullptr && problem_.panels->serves(task.matrix_idx)) return run_tiles(task, outputs, next);
     multiply(*problem_.weight, task, outputs);
@@ -190,6 +197,7 @@ class Core {
       for (std::size_t idx = 0; idx < num_weights; ++idx)
         tile_slabs_[idx]->decode(task.matrix_idx, outputs.begin, outputs.size(), {k, std::min(k_block, num_inputs - k)});
       for (std::int64_t row = task.rows.begin, panel = 0; row < task.rows.end; row += kPanelRows, panel += one_block ? 0 : 1) {
+        progress_.note_work();
         TileProduct product = {.adds = k > 0};
         problem_.panels->put(product, task.matrix_idx, row, k);
         for (std::size_t idx = 0; idx < num_weights; ++idx) {
@@ -301,6 +309,7 @@ class Core {
 
   /// Adds the products of one slab; the first block of K needs no addition.
   void multiply_slab(const Task& task, Range rows, bool is_first) {
+    progress_.note_work();
     const RowGroup& group = problem_.groups[static_cast<std::size_t>(task.matrix_idx)];
     const std::int64_t first_x = group.first_x + rows.begin * group.step_x;
     float* sums = sums_.data() + (rows.begin - task.rows.begin) * plan_.col_block;
@@ -338,6 +347,7 @@ class Core {
   const MatmulPlan& plan_;
   const RowWriter& writer_;
   std::pmr::memory_resource& memory_;
+  Progress& progress_;
   StreamKernel stream_;
   std::optional<Slab> slab_ = {};                           ///< made when weights must be decoded
   std::array<std::optional<TileSlab>, 2> tile_slabs_ = {};  ///< the same for products on tiles: of `weight` and `up`
@@ -423,7 +433,7 @@ void run_shares(const MatmulProblem& problem, const MatmulPlan& plan, const RowW
     std::construct_at(queues.data() + thread)->fill(static_cast<std::uint32_t>(first), static_cast<std::uint32_t>(slabs.size()));
   }
   device.team().parallel_for(num_threads, 1, [&](std::size_t begin, std::size_t end) {
-    Core core(problem, plan, writer, memory);
+    Core core(problem, plan, writer, device);
     for (std::size_t thread = begin; thread < end; ++thread) {
       while (const auto slab = queues.data()[thread].take_front()) core.run(slabs[*slab], nullptr);
     }
@@ -444,7 +454,7 @@ void matmul(const MatmulProblem& problem, const MatmulPlan& plan, Tensor& y, Dev
     std::atomic<std::size_t> next = 0;
     const std::size_t num_threads = std::min(tasks.size(), device.team().size());
     device.team().parallel_for(num_threads, 1, [&](std::size_t, std::size_t) {
-      Core core(problem, plan, writer, memory);
+      Core core(problem, plan, writer, device);
       for (std::size_t idx = next++; idx < slabs.size(); idx = next++)
         core.run(slabs[idx], idx + num_threads < slabs.size() ? &slabs[idx + num_threads] : nullptr);
     });

@@ -19,8 +19,8 @@ CollectiveCall::CollectiveCall(const Tensor& x, std::optional<std::int64_t> clus
   tag_ = tag;
 }
 
-CollectiveCall::CollectiveCall(Device& device, std::optional<std::int64_t> cluster_axis, MessageTag tag)
-    : device_(device), cluster_axis_(cluster_axis), op_(to_string(tag)), tag_(tag) {
+CollectiveCall::CollectiveCall(Device& device, std::optional<std::int64_t> cluster_axis, std::string_view op, MessageTag tag)
+    : device_(device), cluster_axis_(cluster_axis), op_(op), tag_(tag) {
   log_operator(device_, op_, [&] { return fmt::format("mesh {}", to_string(device_.communicator().shape())); });
 }
 

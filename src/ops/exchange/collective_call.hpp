@@ -16,8 +16,8 @@ class CollectiveCall {
   /// \param op a literal  \throws ShapeError when x belongs to no device, is not row-major, or was deallocated
   CollectiveCall(const Tensor& x, std::optional<std::int64_t> cluster_axis, std::string_view op);
   CollectiveCall(const Tensor& x, std::optional<std::int64_t> cluster_axis, MessageTag tag);
-  /// An operator without an input.
-  CollectiveCall(Device& device, std::optional<std::int64_t> cluster_axis, MessageTag tag);
+  /// An operator without an input. \param tag of its messages
+  CollectiveCall(Device& device, std::optional<std::int64_t> cluster_axis, std::string_view op, MessageTag tag);
 
   Device& device() const { return device_; }
   std::string_view op() const { return op_; }
