@@ -11,6 +11,7 @@
 #include "cli/progress.hpp"
 #include "hf/generated_checkpoint.hpp"
 #include "hf/published_models.hpp"
+#include "stage1_convert/convert.hpp"
 #include "stage3_run/runner.hpp"
 
 namespace meshseek::cli {
@@ -74,7 +75,7 @@ void generate(const Tree& config, const Path& folder, std::uint64_t seed) {
 Path synthetic_store(const std::string& name, std::int64_t num_layers, std::uint64_t seed, const SourceFlags& flags) {
   const Tree config = config_of(name, num_layers);
   ConvertOptions options = conversion_options(flags, 0);
-  const std::string key = sha256_hex(fmt::format("{}\n{}\n{}\n{}\n{}", kGeneratorVersion, to_json_line(config), seed,
+  const std::string key = sha256_hex(fmt::format("{}\n{}\n{}\n{}\n{}\n{}", kGeneratorVersion, kConverterVersion, to_json_line(config), seed,
                                                  to_string(options.dtype), to_json_line(options.dtype_policy)));
   const std::string mesh = options.mesh.num_devices() > 1 ? "-" + to_string(options.mesh) : "";
   const Path store = cache_folder() / fmt::format("synthetic-{}-{}{}{}", name, key.substr(0, kKeyDigits), mesh,

@@ -16,7 +16,7 @@
 namespace meshseek {
 
 inline constexpr std::int64_t kConverterVersion =
-    2;  ///< raised whenever a store looks different; kTransformVersion tells when tensor files do
+    3;  ///< raised whenever a store looks different; kTransformVersion tells when tensor files do
 
 struct ConvertProgress {
   std::int64_t files_done = 0;

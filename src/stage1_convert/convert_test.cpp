@@ -102,6 +102,23 @@ TEST_F(Conversion, ExpertsAreStackedAndKvBProjIsSplitByHead) {
             (Shape{hf.num_attention_heads, hf.v_head_dim, hf.kv_lora_rank}));
 }
 
+TEST_F(Conversion, ExpertsAreCutOverTheColumnsOfOneRowAndDealtToTheDevicesOfSeveral) {
+  const auto entry_of = [&](const char* op, const MeshShape& mesh) {
+    const Path store = folder_.path() / to_string(mesh);
+    if (!std::filesystem::exists(store)) convert_checkpoint(checkpoint("odd-tiny"), store, {.mesh = mesh});
+    const Tree document = parse_json(read_text_file(store / "weight_config.json"), "weight config");
+    const Tree& moe = *document.find("model")->find("layers")->find("1-2")->find("moe");
+    const Tree& entry = *moe.find("experts")->find(op)->find("input_tensor_b");
+    return to_json_line(*entry.find("placement")) + to_json_line(*entry.find("shard_shape"));
+  };
+  const MeshShape one_row = {1, 2};
+  EXPECT_EQ(entry_of("w1", one_row), R"x(["replicate","shard(1)"][5,32,72])x");
+  EXPECT_EQ(entry_of("w2", one_row), R"x(["replicate","shard(2)"][5,72,32])x");
+  const MeshShape two_rows = {2, 2};
+  EXPECT_EQ(entry_of("w1", two_rows), R"x(["shard(0)","shard(0)"][2,40,72])x");
+  EXPECT_EQ(entry_of("w2", two_rows), R"x(["shard(0)","shard(0)"][2,72,40])x");
+}
+
 TEST_F(Conversion, EqualLayersShareOneEntryWithARangePatternAndAPlaceholder) {
   convert("v3-tiny");
   const Tree document = parse_json(read_text_file(store() / "weight_config.json"), "weight config");

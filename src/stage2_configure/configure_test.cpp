@@ -170,15 +170,16 @@ TEST(Configure, TheMeshShapeChoosesTheModules) {
     if (dense.mla_1d && moe.mla_1d) text += "mla_1d ";
     if (dense.mla_2d && moe.mla_2d) text += "mla_2d ";
     if (dense.mlp_1d && !moe.mlp_1d) text += "mlp_1d ";
-    if (moe.moe_ep && !dense.moe_ep) text += moe.moe_ep->exchange ? "moe_ep+exchange " : "moe_ep ";
+    if (moe.moe_1d && !dense.moe_1d) text += "moe_1d ";
+    if (moe.moe_ep && !dense.moe_ep) text += "moe_ep ";
     if (config.lm_head_1d) text += "lm_head_1d ";
     if (config.row_split) text += "row_split ";
     return text;
   };
   EXPECT_EQ(modules({1, 1}), "");
-  EXPECT_EQ(modules({1, 3}), "norm mla_1d mlp_1d moe_ep lm_head_1d ");
-  EXPECT_EQ(modules({2, 1}), "mla_2d moe_ep+exchange row_split ");
-  EXPECT_EQ(modules({2, 2}), "norm mla_2d mlp_1d moe_ep+exchange lm_head_1d row_split ");
+  EXPECT_EQ(modules({1, 3}), "norm mla_1d mlp_1d moe_1d lm_head_1d ");
+  EXPECT_EQ(modules({2, 1}), "mla_2d moe_ep row_split ");
+  EXPECT_EQ(modules({2, 2}), "norm mla_2d mlp_1d moe_ep lm_head_1d row_split ");
 }
 
 TEST(Configure, APipelineHasTheModulesOfOneRowAndSharesOutTheLayers) {
@@ -237,6 +238,21 @@ TEST(Configure, WeightsOfAMeshHaveTheShapesOfPieces) {
   EXPECT_EQ(config.layers[1].moe->experts.w1.input_tensor_b.shape, (Dims{2, 40, 72}));
   EXPECT_EQ(config.layers[1].moe_ep->expert_map, (Dims{0, 0, 1, 1, 2}));
   EXPECT_EQ(config.lm_head.input_tensor_b.shape, (Dims{64, 72}));
+}
+
+TEST(Configure, ColumnsOfOneRowHaveEqualPartsOfAllExperts) {
+  // 5 experts of inner width 40, hidden size 72: on two columns both have a part of each, and none has more to do than the other.
+  using Dims = std::vector<std::int64_t>;
+  const auto experts_of = [](bool deterministic) {
+    const MeshDevice mesh = {.shape = {1, 2}, .device = {}, .deterministic = deterministic};
+    return Model::decode_model_config(hf_of("odd-tiny"), mesh).layers[1].moe->experts;
+  };
+  for (const bool deterministic : {false, true}) {
+    EXPECT_EQ(experts_of(deterministic).w1.input_tensor_b.shape, (Dims{5, 32, 72}));
+    EXPECT_EQ(experts_of(deterministic).w3.input_tensor_b.shape, (Dims{5, 32, 72}));
+  }
+  EXPECT_EQ(experts_of(false).w2.input_tensor_b.shape, (Dims{5, 72, 32}));
+  EXPECT_EQ(experts_of(true).w2.input_tensor_b.shape, (Dims{5, 64, 40}));
 }
 
 TEST(Configure, DeterministicColumnsHaveOutputsOfProductsAndSplitNoSum) {

@@ -45,6 +45,9 @@ class ColumnSplit {
   /// \param x [T, piece], for `join` [T, in]; \param out outputs of the whole W  \return [T, out]
   Tensor product(const Tensor& x, const LinearConfig& linear, std::int64_t out, const std::optional<AllReduceConfig>& add,
                  const std::optional<AllGatherConfig>& join) const;
+  /// What a product takes whose inputs lie over the columns: x, or, where W is cut along its outputs and `gather` is set, the inputs of all columns.
+  /// \param x [T, in of this column]; \param linear one W or a stack of them  \return [T, in of W]
+  Tensor inputs(const Tensor& x, const LinearConfig& linear, const std::optional<AllGatherConfig>& gather) const;
   /// This column's piece of x W^T + bias: `gather` is set where W is cut along its outputs, else `add` sums the columns' terms.
   /// \param x [T, in of this column]  \return [T, piece]
   Tensor product_piece(const Tensor& x, const LinearConfig& linear, const std::optional<ReduceScatterConfig>& add,

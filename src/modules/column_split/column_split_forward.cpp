@@ -43,12 +43,16 @@ Tensor ColumnSplit::product(const Tensor& x, const LinearConfig& cfg, std::int64
   return all.dim(1) == out ? all : slice_columns(all, 0, out);
 }
 
+Tensor ColumnSplit::inputs(const Tensor& x, const LinearConfig& cfg, const std::optional<AllGatherConfig>& gather) const {
+  if (!gather) return x;
+  const std::int64_t in = cfg.input_tensor_b.tensor.dim(-1);
+  Tensor all = all_gather(x, *gather);  // [T, inputs of all columns]
+  return all.dim(1) == in ? all : slice_columns(all, 0, in);
+}
+
 Tensor ColumnSplit::product_piece(const Tensor& x, const LinearConfig& cfg, const std::optional<ReduceScatterConfig>& add,
                                   const std::optional<AllGatherConfig>& gather) const {
-  if (!gather) return sum(term(x, cfg), *add);
-  const std::int64_t in = cfg.input_tensor_b.tensor.dim(1);
-  const Tensor all = all_gather(x, *gather);  // [T, inputs of all columns]
-  return linear(all.dim(1) == in ? all : slice_columns(all, 0, in), cfg);
+  return gather ? linear(inputs(x, cfg, gather), cfg) : sum(term(x, cfg), *add);
 }
 
 Tensor ColumnSplit::rows_of_columns(const Tensor& rows, const AllToAllRowsConfig& cfg) const {

@@ -9,6 +9,7 @@
 #include "modules/mlp/mlp.hpp"
 #include "modules/mlp_1d/mlp_1d.hpp"
 #include "modules/moe/moe.hpp"
+#include "modules/moe_1d/moe_1d.hpp"
 #include "modules/moe_ep/moe_ep.hpp"
 #include "modules/rms_norm/rms_norm.hpp"
 
@@ -17,7 +18,7 @@ namespace meshseek {
 /// h <- h + Mla(norm(h)); h <- h + Ffn(norm(h)). A dense layer has `mlp`, a mixture-of-experts layer has `moe`, never both.
 ///
 /// On a mesh the config has, beside the operators of this device's part, the collectives of the module that joins the parts: `mla` runs in
-/// `mla_1d` or `mla_2d`, `mlp` in `mlp_1d`, `moe` in `moe_ep`, both norms in `distributed_rms_norm`. Weights have the same names on every mesh.
+/// `mla_1d` or `mla_2d`, `mlp` in `mlp_1d`, `moe` in `moe_1d` or `moe_ep`, both norms in `distributed_rms_norm`. Weights have the same names on every mesh.
 class DecoderBlock {
  public:
   struct Config {
@@ -32,7 +33,8 @@ class DecoderBlock {
     std::optional<Mla1d::Config> mla_1d = {};  ///< one row
     std::optional<Mla2d::Config> mla_2d = {};  ///< several rows
     std::optional<Mlp1d::Config> mlp_1d = {};
-    std::optional<MoeEp::Config> moe_ep = {};
+    std::optional<Moe1d::Config> moe_1d = {};  ///< one row
+    std::optional<MoeEp::Config> moe_ep = {};  ///< several rows
 
     static constexpr auto fields() {
       return std::tuple{field("input_layernorm", &Config::input_layernorm, "norm before the attention"),
@@ -46,7 +48,8 @@ class DecoderBlock {
                         field("mla_1d", &Config::mla_1d, "joins the columns of a mesh of one row around `mla`"),
                         field("mla_2d", &Config::mla_2d, "joins the devices of a mesh of several rows around `mla`"),
                         field("mlp_1d", &Config::mlp_1d, "joins the columns of a mesh around `mlp`"),
-                        field("moe_ep", &Config::moe_ep, "joins the devices of a mesh around `moe`")};
+                        field("moe_1d", &Config::moe_1d, "joins the columns of a mesh of one row around `moe`"),
+                        field("moe_ep", &Config::moe_ep, "joins the devices of a mesh of several rows around `moe`")};
     }
   };
 
@@ -79,6 +82,7 @@ class DecoderBlock {
   Mla1d mla_1d_;
   Mla2d mla_2d_;
   Mlp1d mlp_1d_;
+  Moe1d moe_1d_;
   MoeEp moe_ep_;
 };
 

@@ -16,9 +16,10 @@ DecoderBlock::Config DecoderBlock::prefill_model_config(const HfConfig& hf, bool
     config.distributed_rms_norm = DistributedRmsNorm::prefill_model_config(hf, mesh);
     if (mesh.shape.rows == 1) config.mla_1d = Mla1d::prefill_model_config(hf, mesh);
     if (!is_moe) config.mlp_1d = Mlp1d::prefill_model_config(hf, mesh);
+    if (is_moe && mesh.shape.rows == 1) config.moe_1d = Moe1d::prefill_model_config(hf, mesh);
   }
   if (mesh.shape.rows > 1) config.mla_2d = Mla2d::prefill_model_config(hf, mesh);
-  if (is_moe && mesh.shape.num_devices() > 1) config.moe_ep = MoeEp::prefill_model_config(hf, mesh);
+  if (is_moe && mesh.shape.rows > 1) config.moe_ep = MoeEp::prefill_model_config(hf, mesh);
   return config;
 }
 
@@ -36,9 +37,10 @@ DecoderBlock::Config DecoderBlock::decode_model_config(const HfConfig& hf, bool 
     config.distributed_rms_norm = DistributedRmsNorm::decode_model_config(hf, mesh);
     if (mesh.shape.rows == 1) config.mla_1d = Mla1d::decode_model_config(hf, mesh);
     if (!is_moe) config.mlp_1d = Mlp1d::decode_model_config(hf, mesh);
+    if (is_moe && mesh.shape.rows == 1) config.moe_1d = Moe1d::decode_model_config(hf, mesh);
   }
   if (mesh.shape.rows > 1) config.mla_2d = Mla2d::decode_model_config(hf, mesh);
-  if (is_moe && mesh.shape.num_devices() > 1) config.moe_ep = MoeEp::decode_model_config(hf, mesh);
+  if (is_moe && mesh.shape.rows > 1) config.moe_ep = MoeEp::decode_model_config(hf, mesh);
   return config;
 }
 

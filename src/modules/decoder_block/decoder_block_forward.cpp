@@ -14,6 +14,7 @@ DecoderBlock::DecoderBlock(const HfConfig& hf, const MeshDevice& mesh)
       mla_1d_(hf, mesh),
       mla_2d_(hf, mesh),
       mlp_1d_(hf, mesh),
+      moe_1d_(hf, mesh),
       moe_ep_(hf, mesh) {}
 
 Tensor DecoderBlock::normed(const Tensor& x, const RmsNormConfig& norm, const Config& cfg) const {
@@ -26,7 +27,8 @@ Tensor DecoderBlock::attention(const Tensor& x, const Config& cfg, const RopeTab
 }
 
 Moe::Output DecoderBlock::mixture(const Tensor& x, const Config& cfg) const {
-  return cfg.moe_ep ? moe_ep_.forward(x, *cfg.moe, *cfg.moe_ep) : moe_.forward(x, *cfg.moe);
+  if (cfg.moe_ep) return moe_ep_.forward(x, *cfg.moe, *cfg.moe_ep);
+  return cfg.moe_1d ? moe_1d_.forward(x, *cfg.moe, *cfg.moe_1d) : moe_.forward(x, *cfg.moe);
 }
 
 DecoderBlock::Output DecoderBlock::forward(const Tensor& h, const Config& cfg, const RopeTables& tables, LatentCaches caches,

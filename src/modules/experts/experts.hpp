@@ -12,7 +12,8 @@
 namespace meshseek {
 
 /// Gated blocks of width moe_intermediate_size, stacked in one file per projection: w1, w3 [E, inner, hidden_size], w2 [E, hidden_size, inner].
-/// On a mesh E is what this device has room for; the last ones may be padding, without rows.
+/// On a mesh of several rows E is what this device has room for; the last ones may be padding, without rows. On one row each column has its part of
+/// every expert's inner width, and w2 gives terms of sums; deterministic: w2 has the whole inner width and the column's outputs.
 class Experts {
  public:
   struct Config {
@@ -34,6 +35,8 @@ class Experts {
   Experts(const HfConfig&, const MeshDevice&) {}
   /// \param rows [R, hidden_size], grouped by expert; \param offsets [E + 1]  \return [R, hidden_size]
   Tensor forward(const Tensor& rows, std::span<const std::int64_t> offsets, const Config& cfg) const;
+  /// The part of forward() before w2. \return [R, inner]
+  Tensor inner(const Tensor& rows, std::span<const std::int64_t> offsets, const Config& cfg) const;
 };
 
 }  // namespace meshseek

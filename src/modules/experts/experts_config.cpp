@@ -14,8 +14,11 @@ constexpr MathFidelity kFidelity = MathFidelity::LoFi;
 
 Experts::Config Experts::prefill_model_config(const HfConfig& hf, const MeshDevice& mesh) {
   const std::int64_t num_experts = experts_per_device(hf.n_routed_experts, mesh.shape);
-  const Shape up_shape = {num_experts, hf.moe_intermediate_size, hf.hidden_size};
-  const Shape down_shape = {num_experts, hf.hidden_size, hf.moe_intermediate_size};
+  const std::int64_t inner = expert_inner(hf.moe_intermediate_size, mesh.shape);
+  const Shape up_shape = {num_experts, inner, hf.hidden_size};
+  const Shape down_shape = cuts_experts(mesh.shape) && mesh.joins_outputs()
+                               ? Shape{num_experts, column_piece(hf.hidden_size, mesh.shape), hf.moe_intermediate_size}
+                               : Shape{num_experts, hf.hidden_size, inner};
   Config config;
   // Each program_config is dynamic: program_rule makes it from the number of rows that the router sent.
   config.w1 = prefill_linear_config(up_shape, kFidelity, mesh.device);

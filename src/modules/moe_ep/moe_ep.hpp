@@ -1,4 +1,4 @@
-/// Mixture-of-experts feed-forward block with the experts over all devices of a mesh.
+/// Mixture-of-experts feed-forward block with the experts over all devices of a mesh of several rows.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -19,7 +19,7 @@ class MoeEp {
   struct Config {
     std::vector<std::int64_t> expert_map = {};  ///< [n_routed_experts]: rank of the device that has it
     ColumnSplit::Config columns = {};
-    std::optional<ExpertExchange::Config> exchange = {};    ///< meshes of several rows
+    ExpertExchange::Config exchange = {};
     std::optional<AllToAllRowsConfig> pieces_of_rows = {};  ///< deterministic, on meshes of several columns
 
     static constexpr auto fields() {

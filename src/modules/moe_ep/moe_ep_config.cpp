@@ -9,7 +9,7 @@ MoeEp::Config MoeEp::prefill_model_config(const HfConfig& hf, const MeshDevice& 
   for (std::int64_t expert_idx = 0; expert_idx < hf.n_routed_experts; ++expert_idx) config.expert_map.push_back(expert_idx / per_device);
   config.columns = ColumnSplit::prefill_model_config(hf, mesh);
   if (mesh.joins_outputs()) config.pieces_of_rows = AllToAllRowsConfig{.cluster_axis = 1};
-  if (mesh.shape.rows > 1) config.exchange = ExpertExchange::prefill_model_config(hf, mesh);
+  config.exchange = ExpertExchange::prefill_model_config(hf, mesh);
   return config;
 }
 

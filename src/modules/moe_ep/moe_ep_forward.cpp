@@ -59,8 +59,7 @@ Moe::Output MoeEp::forward(const Tensor& x, const Moe::Config& moe, const Config
   const auto run_experts = [&](const Tensor& of_experts, std::span<const std::int64_t> offsets) {
     return experts_.forward(of_experts, offsets, moe.experts);  // [.., hidden_size]
   };
-  Tensor rows = cfg.exchange ? exchange_.forward(dispatched.rows, dispatched.offsets, *cfg.exchange, run_experts)
-                             : run_experts(dispatched.rows, dispatched.offsets);  // [R, hidden_size]
+  Tensor rows = exchange_.forward(dispatched.rows, dispatched.offsets, cfg.exchange, run_experts);  // [R, hidden_size]
   dispatched.rows.deallocate();
   if (cfg.pieces_of_rows) {
     Tensor y = in_order(rows, routing, moe, cfg);  // [T, piece]

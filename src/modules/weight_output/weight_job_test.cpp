@@ -128,6 +128,8 @@ TEST(WeightWriter, PiecesPutTogetherAreTheTensorWhateverTheCut) {
       expect_pieces_are_the_tensor(job(wide, {330, 200}, mesh, split_inputs(50)), team, memory_limit);
       expect_pieces_are_the_tensor(job(wide, {5, 33, 200}, mesh, experts), team, memory_limit);
       expect_pieces_are_the_tensor(job(wide, {5, 33, 200}, mesh, split_outputs(1)), team, memory_limit);
+      expect_pieces_are_the_tensor(job(wide, {3, 70, 200}, mesh, {WeightSplit::Over::cols, 1, kTileSize}), team, memory_limit);
+      expect_pieces_are_the_tensor(job(wide, {3, 70, 200}, mesh, {WeightSplit::Over::cols, 2, kTileSize}), team, memory_limit);
       expect_pieces_are_the_tensor(job(wide, {330, 200}, mesh, split_inputs(), Layout::row_major), team, memory_limit);
       expect_pieces_are_the_tensor(job(wide, {200}, mesh, {}, Layout::row_major), team, memory_limit);
     }
