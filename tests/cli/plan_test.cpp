@@ -15,7 +15,7 @@ class Plan : public ProgramTest {
  protected:
   /// Runs plan with given rates, so that nothing is measured.
   Result plan(Arguments more) {
-    Arguments arguments = {"plan", "--read-gb-s", "25", "--fp32-tflop-s", "0.2", "--int8-top-s", "0.8", "--json"};
+    Arguments arguments = {"plan", "--read-gb-s", "25", "--bf16-tflop-s", "0.2", "--int8-top-s", "0.8", "--json"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return run(arguments);
   }
@@ -33,7 +33,7 @@ double weight_bytes(const fs::path& store) {
 MeshPlanInput v3(const MeshShape& mesh, std::int64_t batch) {
   MeshPlanInput input = {
       .hf = parse_hf_config(to_json(published_config("v3")), "v3"), .mesh = mesh, .hosts = mesh.num_devices(), .batch = batch};
-  input.host = {.read_bytes_s = 100e9, .fp32_flop_s = 1e12, .int8_op_s = 4e12};
+  input.host = {.read_bytes_s = 100e9, .bf16_flop_s = 1e12, .int8_op_s = 4e12};
   input.link = {.bytes_s = 12.5e9, .latency_s = 10e-6};
   return input;
 }
@@ -97,7 +97,7 @@ TEST_F(Plan, RowsOfAPipelineHoldPartsOfTheLayersAndWorkOneAfterTheOther) {
   EXPECT_NEAR(rows.weight_bytes, alone.weight_bytes / 4.0, 0.1 * alone.weight_bytes / 4.0);
   EXPECT_NEAR(rows.cache_bytes, alone.cache_bytes * 16.0 / 61.0, 1.0);
   EXPECT_NEAR(rows.decode.read_bytes, alone.decode.read_bytes, 1.0);
-  EXPECT_EQ(rows.decode.over_rows.bytes, 129280.0 * 4.0);  // the last row's logits; the others send 7168 values
+  EXPECT_EQ(rows.decode.over_rows.bytes, 88.0 + 129280.0 * 4.0);  // the last row's logits; the others send 7168 values
   EXPECT_EQ(rows.decode.over_cols.bytes, 0.0);
   EXPECT_LT(rows.decode.tok_s, alone.decode.tok_s);
   EXPECT_GT(rows.decode.tok_s, 0.9 * alone.decode.tok_s);
@@ -133,7 +133,7 @@ TEST_F(Plan, HostsNeedLinksAndDevices) {
 TEST_F(Plan, MeasuresWhatIsNotGiven) {
   const Tree document = run({"plan", "--synthetic", "v2-lite", "--mesh", "1x2", "--json"}).json();
   const Tree& rates = *document.find("rates");
-  for (const char* rate : {"read_gb_s", "fp32_tflop_s", "int8_top_s", "local_gb_s", "local_latency_us"})
+  for (const char* rate : {"read_gb_s", "bf16_tflop_s", "int8_top_s", "local_gb_s", "local_latency_us"})
     EXPECT_GT(rates.find(rate)->as_number(rate), 0.0) << rate;
   EXPECT_GT(document.find("decode")->find("tok_s")->as_number("tok_s"), 0.0);
 }
