@@ -14,68 +14,52 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int kRounds = 3;
-constexpr int kPings = 200;
-constexpr int kBlocks = 4;
+constexpr int kRepetitions = 3;
+constexpr int kWordRounds = 200;
+constexpr int kBlockRounds = 4;
+constexpr int kFurther = 4;  ///< messages after the first
+constexpr std::size_t kWordBytes = sizeof(double);
 constexpr std::size_t kBlockBytes = std::size_t{4} << 20;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-/// One end of the link.
-class End {
- public:
-  End(Communicator& communicator, std::int64_t peer, bool is_first) : communicator_(communicator), peer_(peer), is_first_(is_first) {}
-
-  double ping_seconds(std::span<std::byte> word) {
-    const auto start = Clock::now();
-    for (int ping = 0; ping < kPings; ++ping) {
-      if (is_first_) communicator_.send(peer_, MessageTag::send, word);
-      communicator_.receive(peer_, MessageTag::send, word);
-      if (!is_first_) communicator_.send(peer_, MessageTag::send, word);
-    }
-    return seconds_since(start) / (2.0 * kPings);
+/// A moment in which two devices send each other `count` messages at once, as in a collective: its mean time over `rounds`. \param mine, others of equal size
+double exchange_seconds(Communicator& communicator, std::int64_t peer, std::span<const std::byte> mine, std::span<std::byte> others,
+                        int count, int rounds) {
+  std::vector<Ticket> sends;
+  const auto start = Clock::now();
+  for (int round = 0; round < rounds; ++round) {
+    sends.clear();
+    for (int idx = 0; idx < count; ++idx) sends.push_back(communicator.start_send(peer, MessageTag::send, mine));
+    for (int idx = 0; idx < count; ++idx) communicator.receive(peer, MessageTag::send, others);
+    for (const Ticket& ticket : sends) communicator.wait(ticket);
   }
-
-  /// Of each of `count` messages, without what the last one takes to arrive. \param latency of the answer
-  double stream_seconds(std::span<std::byte> bytes, int count, double latency) {
-    const auto start = Clock::now();
-    for (int idx = 0; idx < count; ++idx)
-      is_first_ ? communicator_.send(peer_, MessageTag::send, bytes) : communicator_.receive(peer_, MessageTag::send, bytes);
-    if (is_first_) {
-      communicator_.receive(peer_, MessageTag::barrier, {});
-    } else {
-      communicator_.send(peer_, MessageTag::barrier, {});
-    }
-    return std::max(0.0, seconds_since(start) - 2.0 * latency) / count;
-  }
-
- private:
-  Communicator& communicator_;
-  std::int64_t peer_;
-  bool is_first_;
-};
+  return seconds_since(start) / rounds;
+}
 
 }  // namespace
 
-LinkRates measure_link(Communicator& communicator, std::int64_t peer, bool is_first) {
-  End end(communicator, peer, is_first);
-  std::vector<std::byte> block(kBlockBytes);
-  const std::span<std::byte> word = std::span(block).first(sizeof(double));
+LinkRates measure_link(Communicator& communicator, std::int64_t peer) {
+  const std::vector<std::byte> mine(kBlockBytes);
+  std::vector<std::byte> others(kBlockBytes);
+  const auto seconds = [&](std::size_t bytes, int count, int rounds) {
+    return exchange_seconds(communicator, peer, std::span(mine).first(bytes), std::span(others).first(bytes), count, rounds);
+  };
   std::vector<double> latencies;
   std::vector<double> messages;
   std::vector<double> rates;
-  for (int round = 0; round < kRounds; ++round) {
-    latencies.push_back(end.ping_seconds(word));
-    messages.push_back(end.stream_seconds(word, kPings, latencies.back()));
-    rates.push_back(static_cast<double>(kBlockBytes) / end.stream_seconds(block, kBlocks, latencies.back()));
+  for (int repetition = 0; repetition < kRepetitions; ++repetition) {
+    latencies.push_back(seconds(kWordBytes, 1, kWordRounds));
+    messages.push_back(std::max(0.0, seconds(kWordBytes, 1 + kFurther, kWordRounds) - latencies.back()) / kFurther);
+    rates.push_back(static_cast<double>(kBlockBytes) / std::max(1e-9, seconds(kBlockBytes, 1, kBlockRounds) - latencies.back()));
   }
   return {.bytes_s = median(rates), .latency_s = median(latencies), .message_s = median(messages)};
 }
 
 LinkRates measure_local_link() {
   const auto links = make_thread_mesh({.rows = 1, .cols = 2});
-  const std::jthread other([&] { measure_link(*links[1], 0, false); });
-  return measure_link(*links[0], 1, true);
+  const std::jthread other([&] { measure_link(*links[1], 0); });
+  return measure_link(*links[0], 1);
 }
 
 }  // namespace meshseek::cli

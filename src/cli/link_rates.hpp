@@ -5,9 +5,9 @@
 
 namespace meshseek::cli {
 
-/// Latency of the smallest message there and back, halved; time of each of many small messages that follow each other; rate of 4 MiB messages one after the
-/// other, without their latency; each the median of several rounds. Both devices call it; `is_first` speaks first. A tenth of a second, and 50 MB on the link.
-LinkRates measure_link(Communicator& communicator, std::int64_t peer, bool is_first);
+/// Two devices send to each other at once, as in a collective: the smallest messages, one (latency) or several (what each further one costs), and 4 MiB (rate,
+/// without the latency); each the median of several repetitions. Both call it. A tenth of a second, and 50 MB each way.
+LinkRates measure_link(Communicator& communicator, std::int64_t peer);
 
 /// Between two devices of this process.
 LinkRates measure_local_link();

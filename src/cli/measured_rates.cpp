@@ -24,8 +24,8 @@ double of_slowest(Communicator& communicator, double rate, std::int64_t num_devi
 /// Between the first rank and another one; nothing on the others.
 LinkRates link_to(Communicator& communicator, std::int64_t peer) {
   LinkRates rates;
-  if (communicator.rank() == 0) rates = measure_link(communicator, peer, true);
-  if (communicator.rank() == peer) measure_link(communicator, 0, false);
+  if (communicator.rank() == 0) rates = measure_link(communicator, peer);
+  if (communicator.rank() == peer) measure_link(communicator, 0);
   least_of(communicator, 0);  // the others come here and wait
   return rates;
 }

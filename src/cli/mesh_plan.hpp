@@ -19,8 +19,8 @@ struct HostRates {
 /// One link, in one direction.
 struct LinkRates {
   double bytes_s = 0.0;
-  double latency_s = 0.0;  ///< of the smallest message, from one program to the other
-  double message_s = 0.0;  ///< after how long the sender may send the next one: to another device, or to the same
+  double latency_s = 0.0;  ///< until two programs have sent each other the smallest message
+  double message_s = 0.0;  ///< of each further message that goes with it, to another device or to the same
 };
 
 struct MeshPlanInput {

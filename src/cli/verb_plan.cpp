@@ -51,6 +51,7 @@ HostRates host_rates(const MachineRates& measured, bool deterministic) {
 
 /// All that a launcher's hosts can do is measured there.
 void measure_on_hosts(MeshPlanInput& input, const PlanFlags& flags) {
+  if (flags.hosts) throw UsageError("[--hosts] is what mpirun says; leave it out, or run plan without mpirun");
   const MeasuredRates measured = measure_mesh(input.mesh, flags.devices);
   input.hosts = measured.hosts;
   input.host = host_rates(measured.host, input.deterministic);
@@ -104,9 +105,9 @@ void add_rate_flags(CLI::App& verb, PlanFlags& flags) {
     verb.add_option(name, value, help)->type_name("N")->check(check);
   };
   add("--link-gbit", flags.link_gbit, "rate of a link between hosts, in one direction", CLI::PositiveNumber);
-  add("--link-latency-us", flags.link_latency, "time of the smallest message between hosts", CLI::NonNegativeNumber);
-  add("--link-message-us", flags.link_message, "time that a sender needs for each further small message (default 0)",
-      CLI::NonNegativeNumber);
+  add("--link-latency-us", flags.link_latency, "until two hosts have sent each other the smallest message", CLI::NonNegativeNumber);
+  add("--link-message-us", flags.link_message,
+      "of each further small message that goes at once, to another device or to the same (default 0)", CLI::NonNegativeNumber);
   add("--read-gb-s", flags.read_gb, "rate at which a host reads memory (default: measured)", CLI::PositiveNumber);
   add("--bf16-tflop-s", flags.bf16_tflop, "bf16 rate of a host, without AMX its float32 rate (default: measured)", CLI::PositiveNumber);
   add("--int8-top-s", flags.int8_top, "int8 rate of a host (default: measured)", CLI::PositiveNumber);

@@ -89,6 +89,40 @@ TEST_F(Plan, AFasterLinkShortensOnlyTheWaitForIt) {
   EXPECT_GT(fast.prefill.tok_s, slow.prefill.tok_s);
 }
 
+TEST_F(Plan, FurtherMessagesCostWhatIsGivenForThem) {
+  MeshPlanInput input = v3({.rows = 1, .cols = 2}, 1);
+  const auto link_s = [&](double message_s) {
+    input.link.message_s = message_s;
+    return plan_mesh(input).decode.link_s;
+  };
+  EXPECT_NEAR(link_s(1e-6) - link_s(0.0), 2e-6, 1e-9);  // one other device: of a command's three messages two follow the first
+  input.mesh.cols = input.hosts = 4;
+  const double messages = plan_mesh(input).decode.over_cols.messages;  // three in each round
+  EXPECT_NEAR(link_s(1e-6) - link_s(0.0), 1e-6 * (messages * 2.0 / 3.0 + 8.0), 1e-9);
+}
+
+TEST_F(Plan, TheBusiestDeviceHasMoreThanItsShareOfTheExperts) {
+  EXPECT_NEAR(cli::busiest_experts(2, 2, 2), 4.0 / 3.0, 1e-12);  // of six pairs two lie on one device
+  EXPECT_NEAR(cli::busiest_experts(6, 32, 2), 3.892, 0.001);
+  EXPECT_EQ(cli::busiest_experts(6, 64, 1), 6.0);
+  EXPECT_NEAR(cli::busiest_experts(64, 8, 8), 8.0, 1e-9);
+}
+
+TEST_F(Plan, OfAPromptOnlyTheLastTokenGoesThroughTheLastFeedForwardBlock) {
+  MeshPlanInput input = v3({}, 1);
+  input.hf.num_hidden_layers = 4;  // three dense ones
+  const double experts = plan_mesh(input).prefill.read_bytes;
+  input.prompt = 1;
+  EXPECT_EQ(plan_mesh(input).prefill.read_bytes, experts);
+}
+
+TEST_F(Plan, DeterministicDevicesSendMore) {
+  MeshPlanInput input = v3({.rows = 1, .cols = 8}, 1);
+  const MeshPlan standard = plan_mesh(input);
+  input.deterministic = true;
+  EXPECT_GT(plan_mesh(input).prefill.over_cols.bytes, 1.2 * standard.prefill.over_cols.bytes);
+}
+
 TEST_F(Plan, RowsOfAPipelineHoldPartsOfTheLayersAndWorkOneAfterTheOther) {
   const MeshPlan alone = plan_mesh(v3({}, 1));
   MeshPlanInput input = v3({.rows = 4, .cols = 1}, 1);
