@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Compares what `meshseek plan` predicts of a mesh with runs of `meshseek bench`.
 
-Each rank is alone on a "host": a network namespace with its own address, joined to the others by a bridge. Links are left as they are, slowed down by
-MESHSEEK_TEST_LINK_DELAY_US, or limited by `tc qdisc .. tbf`. The figures that the prediction starts from are measured in the same situation: a device's
-by as many runs on one device at the same time as the mesh has ranks, on the same cores; a link's by `plan` over the same links. Needs root, iproute2 and
-OpenMPI; changes nothing outside its namespaces."""
+Two "hosts", network namespaces with a core each and a veth pair between them, share out the ranks. Links are left as they are, slowed down by
+MESHSEEK_TEST_LINK_DELAY_US, or limited by `tc qdisc .. tbf`. The figures that a prediction starts from are measured in the same situation: a device's by as many
+runs on one device at once as the mesh has ranks, on the same cores; links by `plan` under mpirun. Needs root, iproute2 and OpenMPI; changes nothing outside its
+namespaces."""
 
 import argparse
 import json
@@ -19,7 +19,7 @@ from pathlib import Path
 NETWORK = "10.77.0"
 MODEL = ["--synthetic", "v2-lite"]
 TOKENS = 16  # of each decode test
-TRIES, MOST_DRIFT = 3, 0.05
+TRIES, MOST_DRIFT = 2, 0.08
 CASES = {"decode, 1 user": ("--tg", 1), "decode, 8 users": ("--tg", 8), "prefill 512": ("--pp", 1)}
 
 
@@ -30,63 +30,68 @@ def run(command, **options):
     return result.stdout
 
 
-class Hosts:
-    """Namespaces that stand for hosts, while it is entered."""
+def core(host):
+    cores = sorted(os.sched_getaffinity(0))
+    return str(cores[host % len(cores)])
 
-    def __init__(self, count):
-        self.names = [f"ms{os.getpid()}h{idx}" for idx in range(count)]
-        self.switch = f"ms{os.getpid()}sw"
+
+class Hosts:
+    """Two namespaces that stand for hosts, while it is entered."""
+
+    def __init__(self):
+        self.names = [f"ms{os.getpid()}h{idx}" for idx in range(2)]
         self.folder = tempfile.TemporaryDirectory()
 
     def __enter__(self):
-        run(["ip", "netns", "add", self.switch])
-        run(["ip", "-n", self.switch, "link", "add", "name", "switch", "type", "bridge"])
-        run(["ip", "-n", self.switch, "link", "set", "switch", "up"])
-        for idx, name in enumerate(self.names):
+        one, other = self.names
+        for name in self.names:
             run(["ip", "netns", "add", name])
-            run(["ip", "link", "add", "name", "eth", "netns", name, "type", "veth", "peer", "name", f"p{idx}", "netns", self.switch])
-            run(["ip", "-n", self.switch, "link", "set", f"p{idx}", "master", "switch", "up"])
-            run(["ip", "-n", name, "addr", "add", f"{self.address(idx)}/24", "dev", "eth"])
+        run(["ip", "link", "add", "name", "eth", "netns", one, "type", "veth", "peer", "name", "eth", "netns", other])
+        for idx, name in enumerate(self.names):
+            run(["ip", "-n", name, "addr", "add", f"{NETWORK}.{idx + 1}/24", "dev", "eth"])
             for device in ("lo", "eth"):
                 run(["ip", "-n", name, "link", "set", device, "up"])
         agent = Path(self.folder.name) / "agent"  # in place of ssh: AGENT ADDRESS COMMAND..
-        agent.write_text("#!/bin/sh\ncase $1 in\n" + "".join(
-            f"{self.address(idx)}) name={name} core={core(idx)};;\n" for idx, name in enumerate(self.names)) +
-            'esac\nshift\nexec ip netns exec $name taskset -c $core unshare --uts sh -c "hostname $name; $*"\n')
+        agent.write_text(f'#!/bin/sh\nshift\nexec {" ".join(self.enter(1))} "hostname {other}; $*"\n')
         agent.chmod(0o755)
         return self
 
     def __exit__(self, *error):
-        for name in self.names + [self.switch]:
+        for name in self.names:
             subprocess.run(["ip", "netns", "del", name], check=False)
         self.folder.cleanup()
 
-    @staticmethod
-    def address(idx):
-        return f"{NETWORK}.{idx + 1}"
+    def enter(self, idx):
+        return ["ip", "netns", "exec", self.names[idx], "taskset", "-c", core(idx), "unshare", "--uts", "sh", "-c"]
 
     def limit(self, mbit):
-        """The rate of every link in both directions."""
+        """The rate of the link in both directions."""
         for name in self.names:
             run(["tc", "-n", name, "qdisc", "replace", "dev", "eth", "root", "tbf", "rate", f"{mbit}mbit", "burst", "16kb", "latency", "200ms"])
 
-    def mpirun(self, command, environment):
+    def mpirun(self, mesh, command, environment):
+        on_host = devices(mesh) // 2
         network = f"{NETWORK}.0/24"
         passed = [word for name in environment for word in ("-x", name)]
-        hosts = ",".join(f"{self.address(idx)}:1" for idx in range(len(self.names)))
-        launcher = ["ip", "netns", "exec", self.names[0], "taskset", "-c", core(0), "unshare", "--uts", "sh", "-c", f'hostname {self.names[0]}; exec "$@"', "sh",
-                    "mpirun", "--allow-run-as-root", "-n", str(len(self.names)), "-H", hosts, "--mca", "plm_rsh_agent", f"{self.folder.name}/agent",
-                    "--mca", "oob_tcp_if_include", network, "--mca", "btl_tcp_if_include", network] + passed
-        return run(launcher + command, env=os.environ | environment)
+        launcher = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-n", str(devices(mesh)), "-H", f"{NETWORK}.1:{on_host},{NETWORK}.2:{on_host}",
+                    "--mca", "plm_rsh_agent", f"{self.folder.name}/agent", "--mca", "oob_tcp_if_include", network, "--mca", "btl_tcp_if_include", network]
+        return run(self.enter(0) + [f'hostname {self.names[0]}; exec "$@"', "sh"] + launcher + passed + command, env=os.environ | environment)
 
 
-def core(rank):
-    cores = sorted(os.sched_getaffinity(0))
-    return str(cores[rank % len(cores)])
+def sides(mesh):
+    rows, cols = mesh.split("x")
+    return int(rows), int(cols)
 
 
-def bench_flags(case):
-    flag, batch = CASES[case]
+def devices(mesh):
+    rows, cols = sides(mesh)
+    return rows * cols
+
+
+def bench_flags(case, rows=1):
+    """For one of so many rows: its share of the users."""
+    flag, users = CASES[case]
+    batch = -(-users // rows)
     return ["--pp", "512", "--tg", "0"] if flag == "--pp" else ["--pp", "0", "--tg", str(TOKENS), "--batch", str(batch)]
 
 
@@ -104,10 +109,12 @@ def make_stores(arguments, mesh):
         run(bench(arguments) + ["--mesh", shape, "--pp", "1", "--tg", "0"])
 
 
-def device_figures(arguments, case, count):
-    """Of one of `count` devices that all do the same at the same time, each with the whole model."""
-    command = bench(arguments) + bench_flags(case)
-    runs = [subprocess.Popen(["taskset", "-c", core(rank)] + command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for rank in range(count)]
+def device_figures(arguments, mesh, case):
+    """Of one of as many devices as the mesh has, which all do the same at the same time, each with the whole model and the users of a row."""
+    rows, _ = sides(mesh)
+    command = bench(arguments) + bench_flags(case, rows)
+    runs = [subprocess.Popen(["taskset", "-c", core(rank)] + command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for rank in range(devices(mesh))]
     tests = []
     for one in runs:
         output, error = one.communicate()
@@ -117,48 +124,32 @@ def device_figures(arguments, case, count):
     return {name: statistics.mean(test[name] for test in tests) for name in ("tok_s", "read_gb_s", "bf16_tflop_s", "int8_top_s", "share")}
 
 
-def measure(arguments, hosts, mesh, case, environment):
-    """A mesh between two rounds of its devices alone; machines that others share change their speed, and then all is measured again.
+def predict(arguments, hosts, mesh, case, device, environment):
+    """By plan, which measures the links; a host has several devices like this one."""
+    _, users = CASES[case]
+    command = [arguments.program, "plan"] + model(arguments) + ["--mesh", mesh, "--ctx", str(2 * TOKENS), "--batch", str(users), "--json"]
+    for flag, name in {"--read-gb-s": "read_gb_s", "--bf16-tflop-s": "bf16_tflop_s", "--int8-top-s": "int8_top_s"}.items():
+        command += [flag, str(device[name] * devices(mesh) / 2)]
+    return json.loads(hosts.mpirun(mesh, command + ["--memory-share", str(device["share"]), "--compute-share", str(device["share"])], environment))
 
-    \return tokens/s of the mesh, figures of a device"""
-    count = len(hosts.names)
-    after = device_figures(arguments, case, count)
+
+def compare(arguments, hosts, mesh, case, link, environment):
+    """A row of the table. A mesh runs between two rounds of its devices alone; where the machine has changed its speed meanwhile, all is measured again."""
+    after = device_figures(arguments, mesh, case)
     for _ in range(TRIES):
         before = after
-        tok_s = json.loads(hosts.mpirun(bench(arguments) + ["--mesh", mesh] + bench_flags(case), environment))["rows"][0]["tok_s"]
-        after = device_figures(arguments, case, count)
+        measured = json.loads(hosts.mpirun(mesh, bench(arguments) + ["--mesh", mesh] + bench_flags(case), environment))["rows"][0]["tok_s"]
+        after = device_figures(arguments, mesh, case)
         if abs(after["tok_s"] / before["tok_s"] - 1.0) <= MOST_DRIFT:
             break
     else:
         print(f"check_scaling: {case} on {mesh}: the machine does not keep its speed", file=sys.stderr)
-    return tok_s, {name: (before[name] + after[name]) / 2.0 for name in after}
-
-
-def link_figures(arguments, hosts, mesh, environment):
-    """What plan measures over the links: flags for plan, and words for the table."""
-    rates = json.loads(hosts.mpirun([arguments.program, "plan"] + model(arguments) + ["--mesh", mesh, "--threads", "1", "--json"], environment))["rates"]
-    flags = {"--link-gbit": "link_gbit_s", "--link-latency-us": "link_latency_us", "--link-message-us": "link_message_us"}
-    words = f"{rates['link_latency_us']:.0f} us, {rates['link_message_us']:.0f} us, {rates['link_gbit_s']:.2f} Gbit/s"
-    return [word for flag, name in flags.items() for word in (flag, rates[name])], words
-
-
-def predict(arguments, mesh, num_hosts, case, device, links):
-    _, batch = CASES[case]
-    rates = ["--read-gb-s", device["read_gb_s"], "--bf16-tflop-s", device["bf16_tflop_s"], "--int8-top-s", device["int8_top_s"],
-             "--memory-share", device["share"], "--compute-share", device["share"]]
-    command = [arguments.program, "plan"] + model(arguments) + ["--mesh", mesh, "--hosts", num_hosts, "--ctx", 2 * TOKENS, "--batch", batch, "--json"]
-    plan = json.loads(run([str(word) for word in command + rates + links]))
-    return plan["prefill" if case.startswith("prefill") else "decode"]
-
-
-def compare(arguments, hosts, mesh, link, environment):
-    links, words = link_figures(arguments, hosts, mesh, environment)
-    for case in arguments.cases:
-        measured, device = measure(arguments, hosts, mesh, case, environment)
-        predicted = predict(arguments, mesh, len(hosts.names), case, device, links)
-        print(f"| {mesh} | {link} | {words} | {case} | {device['tok_s']:.1f} | {measured:.1f} | {predicted['tok_s']:.1f} |"
-              f" {100.0 * (predicted['tok_s'] / measured - 1.0):+.0f} % |"
-              f" {1e3 * max(predicted['read_s'], predicted['compute_s']):.1f} + {1e3 * predicted['link_s']:.1f} |", flush=True)
+    device = {name: (before[name] + after[name]) / 2.0 for name in after}
+    plan = predict(arguments, hosts, mesh, case, device, environment)
+    rates, one = plan["rates"], plan["prefill" if case.startswith("prefill") else "decode"]
+    print(f"| {mesh} | {link} | {rates['link_latency_us']:.0f} us, {rates['link_message_us']:.0f} us, {rates['link_gbit_s']:.2f} Gbit/s | {case} |"
+          f" {device['tok_s']:.1f} | {measured:.1f} | {one['tok_s']:.1f} | {100.0 * (one['tok_s'] / measured - 1.0):+.0f} % |"
+          f" {1e3 * max(one['read_s'], one['compute_s']):.1f} + {1e3 * one['link_s']:.1f} |", flush=True)
 
 
 def check_tools():
@@ -191,16 +182,18 @@ def main():
     print("| mesh | link | latency, message, rate | test | one device | mesh | predicted | error | predicted ms: device + links |")
     print("|---|---|---|---|---:|---:|---:|---:|---:|")
     for mesh in arguments.meshes.split(","):
+        if devices(mesh) % 2 != 0:
+            sys.exit(f"check_scaling: {mesh} cannot be shared out over two hosts; expected an even number of devices")
         make_stores(arguments, mesh)
-        rows, cols = mesh.split("x")
-        with Hosts(int(rows) * int(cols)) as hosts:
-            if not arguments.no_plain:
-                compare(arguments, hosts, mesh, "as it is", {})
-            for delay in numbers(arguments.delays):
-                compare(arguments, hosts, mesh, f"delay {delay} us", {"MESHSEEK_TEST_LINK_DELAY_US": str(delay)})
-            for rate in numbers(arguments.rates):
-                hosts.limit(rate)
-                compare(arguments, hosts, mesh, f"{rate} Mbit/s", {})
+        links = [] if arguments.no_plain else [("as it is", None, {})]
+        links += [(f"delay {delay} us", None, {"MESHSEEK_TEST_LINK_DELAY_US": str(delay)}) for delay in numbers(arguments.delays)]
+        links += [(f"{rate} Mbit/s", rate, {}) for rate in numbers(arguments.rates)]
+        with Hosts() as hosts:
+            for name, rate, environment in links:
+                if rate is not None:
+                    hosts.limit(rate)
+                for case in arguments.cases:
+                    compare(arguments, hosts, mesh, case, name, environment)
     return 0
 
 

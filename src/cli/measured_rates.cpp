@@ -30,22 +30,16 @@ LinkRates link_to(Communicator& communicator, std::int64_t peer) {
   return rates;
 }
 
-MeasuredRates measure(const MpiMesh& mpi, const MeshShape& mesh, const DeviceFlags& devices) {
+/// Of a host with `num_devices` like the slowest one.
+MachineRates measure_devices(const MpiMesh& mpi, const DeviceFlags& devices, std::int64_t num_devices) {
   Communicator& communicator = *mpi.communicator();
-  const std::int64_t on_host = -least_of(communicator, -mpi.num_local_ranks());  // of the host that has most
-  MeasuredRates rates = {.hosts = ceil_div(mesh.num_devices(), on_host)};
-  {
-    ThreadTeam team(place_of_rank(mpi, devices).team);
-    const MachineRates own = Calibration(team, kCalibrationBytes).measure();
-    rates.host = {.read_bytes_s = of_slowest(communicator, own.read_bytes_s, on_host),
-                  .fp32_flop_s = of_slowest(communicator, own.fp32_flop_s, on_host),
-                  .bf16_flop_s = of_slowest(communicator, own.bf16_flop_s, on_host),
-                  .int8_op_s = of_slowest(communicator, own.int8_op_s, on_host),
-                  .has_tiles = own.has_tiles};
-  }
-  if (rates.hosts > 1) rates.link = link_to(communicator, mesh.num_devices() - 1);
-  if (on_host > 1) rates.local = link_to(communicator, 1);
-  return rates;
+  ThreadTeam team(place_of_rank(mpi, devices).team);
+  const MachineRates own = Calibration(team, kCalibrationBytes).measure();
+  return {.read_bytes_s = of_slowest(communicator, own.read_bytes_s, num_devices),
+          .fp32_flop_s = of_slowest(communicator, own.fp32_flop_s, num_devices),
+          .bf16_flop_s = of_slowest(communicator, own.bf16_flop_s, num_devices),
+          .int8_op_s = of_slowest(communicator, own.int8_op_s, num_devices),
+          .has_tiles = own.has_tiles};
 }
 
 }  // namespace
@@ -55,12 +49,18 @@ MachineRates measure_host(std::size_t num_threads) {
   return Calibration(team, kCalibrationBytes).measure();
 }
 
-MeasuredRates measure_mesh(const MeshShape& mesh, const DeviceFlags& devices) {
+MeasuredRates measure_mesh(const MeshShape& mesh, const DeviceFlags& devices, bool with_hosts) {
   const MpiMesh mpi(mesh);
+  Communicator& communicator = *mpi.communicator();
   try {
-    return measure(mpi, mesh, devices);
+    const std::int64_t on_host = -least_of(communicator, -mpi.num_local_ranks());  // of the host that has most
+    MeasuredRates rates = {.hosts = ceil_div(mesh.num_devices(), on_host)};
+    if (with_hosts) rates.host = measure_devices(mpi, devices, on_host);
+    if (rates.hosts > 1) rates.link = link_to(communicator, mesh.num_devices() - 1);
+    if (on_host > 1) rates.local = link_to(communicator, 1);
+    return rates;
   } catch (...) {
-    mpi.communicator()->fail(message_of(std::current_exception()));
+    communicator.fail(message_of(std::current_exception()));
     throw;
   }
 }

@@ -18,9 +18,9 @@ struct MeasuredRates {
 /// The rates of this machine, with the team's threads. A second or two; memory as Calibration.
 MachineRates measure_host(std::size_t num_threads);
 
-/// Under an MPI launcher: every rank calibrates its device, all at the same time, so that what devices share is shared; a host has the rates of its slowest
+/// Under an MPI launcher: with `with_hosts` every rank calibrates its device, all at the same time, so that what devices share is shared; a host has the rates of its slowest
 /// device for each of its devices. Then messages, while nothing else runs. Every rank calls it. \throws Error: another number of ranks than devices
 /// \return the same host rates on all ranks, links on rank 0
-MeasuredRates measure_mesh(const MeshShape& mesh, const DeviceFlags& devices);
+MeasuredRates measure_mesh(const MeshShape& mesh, const DeviceFlags& devices, bool with_hosts);
 
 }  // namespace meshseek::cli

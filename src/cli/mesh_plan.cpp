@@ -117,19 +117,19 @@ class Planner {
     const LayerTokens last = decode ? all : LayerTokens{.all = 1, .row = 1};  // of a prompt only the last token goes on
     const double visited = experts_visited(tokens);
     const double visited_last = experts_visited(last.all);
-    PassPlan plan = {.read_bytes = fixed_bytes() + cached_sequences() * depth * cache_row(),
-                     .bf16_flop = attention_flop(all, depth, decode)};
-    if (stage_.is_last) plan.bf16_flop += 2.0 * real(last.row) * head_values();
+    PassPlan plan = {.read_bytes = fixed_bytes() + cached_sequences() * depth * cache_row()};
+    add_attention(plan, all, depth, decode);
+    add_products(plan, real(last.row) * head_values(), decode);
     for (std::int64_t layer = stage_.first_layer; layer < stage_.end_layer; ++layer) {
       const bool is_last = layer + 1 == hf_.num_hidden_layers;
       const LayerTokens& now = is_last ? last : all;
       if (!hf_.is_moe_layer(layer)) {
-        plan.int8_flop += 2.0 * real(now.row) * weights_.dense;
+        add_products(plan, real(now.row) * weights_.dense, true);
         continue;
       }
       plan.read_bytes += (is_last ? visited_last : visited) * weights_.expert * value_bytes_;
       const double routed = real(now.all * hf_.num_experts_per_tok) / num_devices_;
-      plan.int8_flop += 2.0 * (real(now.row) * weights_.shared + routed * weights_.expert);
+      add_products(plan, real(now.row) * weights_.shared + routed * weights_.expert, true);
     }
     add_traffic(
         plan, {.decode = decode, .of_row = all.row, .ends = last.row, .ends_of_others = decode ? std::min(all.row, all.all - all.row) : 1});
@@ -159,14 +159,21 @@ class Planner {
     return busiest_experts(std::llround(all), experts_per_device(hf_.n_routed_experts, cut_), cut_.num_devices());
   }
 
+  /// \param is_lofi int8 products where weights are block floats
+  void add_products(PassPlan& plan, double count, bool is_lofi) const {
+    const bool is_int8 = is_lofi && is_block_float(in_.dtype);
+    (is_int8 ? plan.int8_flop : plan.bf16_flop) += 2.0 * count;
+  }
+
   /// Projections, expansion of latents, and pairs of tokens, of all layers.
-  double attention_flop(const LayerTokens& tokens, double depth, bool decode) const {
+  void add_attention(PassPlan& plan, const LayerTokens& tokens, double depth, bool decode) const {
     const double own = real(tokens.row);
     const double absorbed = real(2 * hf_.kv_lora_rank + hf_.qk_rope_head_dim);
     const double naive = real(hf_.qk_head_dim() + hf_.v_head_dim);
     const double pairs = heads_ * own * (decode ? depth * absorbed : (depth + real(tokens.all) / 2.0) * naive);
     const double expanded = decode ? own : depth + real(tokens.all);  // a prompt's latents are expanded on every row
-    return 2.0 * layers() * (own * weights_.attention + expanded * weights_.expansion + pairs);
+    add_products(plan, layers() * own * weights_.attention, decode);
+    add_products(plan, layers() * (expanded * weights_.expansion + pairs), false);
   }
 
   void add_traffic(PassPlan& plan, const PassTokens& tokens) const {

@@ -12,8 +12,9 @@ namespace meshseek::cli {
 /// What one host can do.
 struct HostRates {
   double read_bytes_s = 0.0;
-  double bf16_flop_s = 0.0;  ///< attention and head; without tiles (AMX), and with --deterministic, that of float32
-  double int8_op_s = 0.0;    ///< feed-forward blocks with block-float weights
+  double bf16_flop_s =
+      0.0;  ///< attention, in prefill its projections and the head; without tiles (AMX), and with --deterministic, that of float32
+  double int8_op_s = 0.0;  ///< the rest, with block-float weights
 };
 
 /// One link, in one direction.

@@ -49,10 +49,13 @@ HostRates host_rates(const MachineRates& measured, bool deterministic) {
           .int8_op_s = measured.int8_op_s};
 }
 
+/// Whether rates of hosts must be measured.
+bool needs_hosts(const PlanFlags& flags) { return !flags.read_gb || !flags.bf16_tflop || !flags.int8_top; }
+
 /// All that a launcher's hosts can do is measured there.
 void measure_on_hosts(MeshPlanInput& input, const PlanFlags& flags) {
   if (flags.hosts) throw UsageError("[--hosts] is what mpirun says; leave it out, or run plan without mpirun");
-  const MeasuredRates measured = measure_mesh(input.mesh, flags.devices);
+  const MeasuredRates measured = measure_mesh(input.mesh, flags.devices, needs_hosts(flags));
   input.hosts = measured.hosts;
   input.host = host_rates(measured.host, input.deterministic);
   input.link = measured.link;
@@ -69,7 +72,7 @@ void measure_here(MeshPlanInput& input, const PlanFlags& flags) {
   }
   const std::int64_t on_host = ceil_div(input.mesh.num_devices(), input.hosts);
   if (on_host > 1) input.local = measure_local_link();
-  if (!flags.read_gb || !flags.bf16_tflop || !flags.int8_top)
+  if (needs_hosts(flags))
     input.host = host_rates(measure_host(flags.devices.num_threads * static_cast<std::size_t>(on_host)), input.deterministic);
 }
 
