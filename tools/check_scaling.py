@@ -24,7 +24,7 @@ CASES = {"decode, 1 user": ("--tg", 1), "decode, 8 users": ("--tg", 8), "prefill
 
 
 def run(command, **options):
-    result = subprocess.run(command, capture_output=True, text=True, **options)
+    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, **options)
     if result.returncode != 0:
         sys.exit(f"check_scaling: {' '.join(command)} failed: {(result.stderr or result.stdout).strip()[-2000:]}")
     return result.stdout
