@@ -10,13 +10,13 @@ from pathlib import Path
 BEGIN, END = "<!-- tables -->\n", "<!-- end of tables -->\n"
 MESHES = {1: "1x1", 2: "1x2", 4: "1x4", 8: "1x8", 16: "2x8", 32: "4x8", 64: "8x8"}
 LINKS = {25: 20, 100: 10, 400: 5}  # Gbit/s: latency in microseconds
-HOST = ["--read-gb-s", "200", "--fp32-tflop-s", "20", "--int8-top-s", "40"]
+HOST = ["--read-gb-s", "200", "--bf16-tflop-s", "20", "--int8-top-s", "40"]
 MODELS = {"v2-lite": "V2-Lite", "v3": "V3"}
 
 
 def plan(program, model, hosts, gbit, batch):
     command = [program, "plan", "--synthetic", model, "--mesh", MESHES[hosts], "--hosts", str(hosts), "--batch", str(batch), "--json",
-               "--link-gbit", str(gbit), "--link-latency-us", str(LINKS[gbit])] + HOST
+               "--link-gbit", str(gbit), "--link-latency-us", str(LINKS[gbit]), "--link-message-us", "1"] + HOST
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 

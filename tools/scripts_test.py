@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 from pathlib import Path
@@ -33,6 +34,16 @@ class Script(unittest.TestCase):
     def calls(self, name):
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         return [line for line in lines if line.startswith(name + " ")]
+
+
+class CheckScaling(Script):
+    def test_what_is_missing_is_said_in_one_line(self):
+        for tool in ("ip", "mpirun", "taskset", "unshare"):
+            self.program(tool, "")
+        command = [sys.executable, TOOLS / "check_scaling.py", "/bin/true"]
+        result = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PATH": str(self.bin)})
+        self.assertEqual(result.returncode, 1)
+        self.assertEqual(result.stderr, "check_scaling: tc is not installed; expected iproute2, util-linux and OpenMPI\n")
 
 
 class InstallPackages(Script):

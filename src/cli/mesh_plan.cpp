@@ -8,21 +8,17 @@
 #include <vector>
 
 #include "base/error.hpp"
-#include "config/fields.hpp"
+#include "cli/mesh_traffic.hpp"
+#include "mesh/shards.hpp"
 #include "modules/pipeline/pipeline.hpp"
 
 namespace meshseek::cli {
 namespace {
 
-constexpr double kWireBytes = 2.0;   ///< bfloat16
 constexpr double kCacheBytes = 2.0;  ///< bfloat16
-constexpr double kSumBytes = 4.0;    ///< float32: sums of squares, logits
 constexpr double kWordBytes = 2.0;   ///< bfloat16: embedding, norms, router
-constexpr std::int64_t kTileSide = 32;
 
-std::int64_t divide_up(std::int64_t count, std::int64_t parts) { return (count + parts - 1) / parts; }
-/// A device's part of a dimension that is cut into units of 32.
-double part(std::int64_t size, std::int64_t parts) { return static_cast<double>(divide_up(divide_up(size, kTileSide), parts) * kTileSide); }
+double real(std::int64_t value) { return static_cast<double>(value); }
 
 double bytes_per_value(DataType dtype) {
   switch (dtype) {
@@ -46,6 +42,34 @@ struct LayerWeights {
   double expert = 0.0;     ///< one routed expert
 };
 
+double devices_per_host(const MeshPlanInput& input) { return real(ceil_div(input.mesh.num_devices(), input.hosts)); }
+
+/// What goes to the first device of each of several takes the latency; each further message keeps the sender for a while.
+double latency(const LinkRates& link, double rounds, double messages) {
+  return rounds * link.latency_s + std::max(0.0, messages - rounds) * link.message_s;
+}
+
+/// \param size devices of the axis  \param together those of them that share a host, and its link
+double seconds(const MeshPlanInput& input, const AxisTraffic& axis, double size, double together) {
+  if (axis.messages == 0.0) return 0.0;
+  if (together >= size) return axis.bytes / input.local.bytes_s + latency(input.local, axis.rounds, axis.messages);
+  const double leaving = devices_per_host(input) * (size - together) / (size - 1.0);
+  return axis.bytes * leaving / input.link.bytes_s + latency(input.link, axis.rounds, axis.messages);
+}
+
+/// The first device tells every other one what to do: kind, ids, slots.
+double command_seconds(const MeshPlanInput& input) {
+  constexpr double kMessages = 3.0;
+  const double others = real(input.mesh.num_devices() - 1);
+  return others == 0.0 ? 0.0 : latency(input.hosts > 1 ? input.link : input.local, 1.0, kMessages * others);
+}
+
+/// How many tokens a layer's parts see in one pass.
+struct LayerTokens {
+  std::int64_t all = 0;  ///< of all rows
+  std::int64_t row = 0;  ///< of the row that has most
+};
+
 /// What the devices that share layers do: all of the mesh, or one row of a pipeline with a part of the layers.
 class Planner {
  public:
@@ -54,150 +78,125 @@ class Planner {
         hf_(input.hf),
         stage_(stage),
         cut_(weight_mesh(input.mesh, input.plan)),
-        rows_(static_cast<double>(cut_.rows)),
-        cols_(static_cast<double>(cut_.cols)),
-        hidden_(static_cast<double>(hf_.hidden_size)),
-        latent_(static_cast<double>(hf_.kv_lora_rank + hf_.qk_rope_head_dim)),
-        heads_(static_cast<double>(divide_up(hf_.num_attention_heads, input.mesh.cols))),
+        num_devices_(real(cut_.num_devices())),
+        hidden_(real(hf_.hidden_size)),
+        latent_(real(hf_.kv_lora_rank + hf_.qk_rope_head_dim)),
+        heads_(real(column_piece(hf_.num_attention_heads, cut_, 1))),
         value_bytes_(bytes_per_value(input.dtype)) {
     for (std::int64_t layer = stage.first_layer; layer < stage.end_layer; ++layer)
       ++(hf_.is_moe_layer(layer) ? moe_layers_ : dense_layers_);
-    const auto v_dim = static_cast<double>(hf_.v_head_dim);
-    const auto qk_dim = static_cast<double>(hf_.qk_head_dim());
-    const auto rank = static_cast<double>(hf_.kv_lora_rank);
-    const double own = part(hf_.hidden_size, in_.mesh.cols);
-    const auto q_rank = static_cast<double>(hf_.q_lora_rank);
+    const double v_dim = real(hf_.v_head_dim);
+    const double qk_dim = real(hf_.qk_head_dim());
+    const double own = real(column_piece(hf_.hidden_size, cut_));
+    const double q_rank = real(hf_.q_lora_rank);
     weights_.attention =
         (q_rank > 0.0 ? q_rank * own + heads_ * qk_dim * q_rank : heads_ * qk_dim * hidden_) + latent_ * own + heads_ * v_dim * hidden_;
-    weights_.expansion = heads_ * (static_cast<double>(hf_.qk_nope_head_dim) + v_dim) * rank;
-    weights_.dense = 3.0 * hidden_ * part(hf_.intermediate_size, in_.mesh.cols);
+    weights_.expansion = heads_ * (real(hf_.qk_nope_head_dim) + v_dim) * real(hf_.kv_lora_rank);
+    weights_.dense = 3.0 * hidden_ * real(column_piece(hf_.intermediate_size, cut_));
     weights_.shared =
-        hf_.n_shared_experts == 0 ? 0.0 : 3.0 * hidden_ * part(hf_.moe_intermediate_size * hf_.n_shared_experts, in_.mesh.cols);
-    weights_.expert = 3.0 * hidden_ * static_cast<double>(hf_.moe_intermediate_size);
+        hf_.n_shared_experts == 0 ? 0.0 : 3.0 * hidden_ * real(column_piece(hf_.moe_intermediate_size * hf_.n_shared_experts, cut_));
+    weights_.expert = 3.0 * hidden_ * real(hf_.moe_intermediate_size);
   }
 
   double layers() const { return dense_layers_ + moe_layers_; }
   double cache_row() const { return latent_ * kCacheBytes * layers(); }
   /// Sequences whose caches lie on the busiest device.
   double cached_sequences() const {
-    const std::int64_t per_row = divide_up(in_.batch, cut_.rows);
-    return static_cast<double>(cut_.rows > 1 ? divide_up(per_row, cut_.cols) : per_row);
+    const std::int64_t per_row = ceil_div(in_.batch, cut_.rows);
+    return real(cut_.rows > 1 ? ceil_div(per_row, cut_.cols) : per_row);
   }
   double held_bytes() const {
-    const auto experts = static_cast<double>(divide_up(hf_.n_routed_experts, cut_.num_devices()));
-    const double embedding =
-        !stage_.is_first ? 0.0 : static_cast<double>(hf_.vocab_size) * part(hf_.hidden_size, in_.mesh.cols) * kWordBytes;
+    const double experts = real(experts_per_device(hf_.n_routed_experts, cut_));
+    const double embedding = !stage_.is_first ? 0.0 : real(hf_.vocab_size * column_piece(hf_.hidden_size, cut_)) * kWordBytes;
     return embedding + fixed_bytes() + moe_layers_ * experts * weights_.expert * value_bytes_;
   }
 
   /// \param tokens of the whole pass; \param depth tokens in the cache of each sequence
-  PassPlan pass(double tokens, double depth, bool decode) const {
-    const double own = std::ceil(tokens / rows_);  // tokens of a row
-    PassPlan plan;
-    const double touched = experts_touched(tokens);
-    plan.read_bytes = fixed_bytes() + moe_layers_ * touched * weights_.expert * value_bytes_ + cached_sequences() * depth * cache_row();
-    const double routed = tokens * static_cast<double>(hf_.num_experts_per_tok) / (rows_ * cols_);
-    plan.int8_flop =
-        2.0 * (own * (dense_layers_ * weights_.dense + moe_layers_ * weights_.shared) + moe_layers_ * routed * weights_.expert);
-    const double last = decode ? own : 1.0;
-    const double head = last * head_values();
-    const double expanded = decode ? own : depth + tokens;  // a prompt's latents are expanded on every row
-    plan.fp32_flop =
-        2.0 * (head + layers() * (own * weights_.attention + expanded * weights_.expansion + pairs(own, tokens, depth, decode)));
-    add_column_traffic(plan.over_cols, own, decode);
-    add_row_traffic(plan.over_rows, own, decode);
-    if (in_.mesh.rows > cut_.rows) add_hop(plan.over_rows, own, last);
-    plan.read_s = plan.read_bytes / (in_.host.read_bytes_s / devices_per_host() * in_.memory_share);
-    const double compute_rate = in_.compute_share / devices_per_host();
-    plan.compute_s = plan.fp32_flop / (in_.host.fp32_flop_s * compute_rate) + plan.int8_flop / (in_.host.int8_op_s * compute_rate);
-    const bool cols_leave = in_.mesh.cols > static_cast<std::int64_t>(devices_per_host());
-    plan.link_s = seconds(plan.over_cols, cols_leave ? in_.link : in_.local, 1.0) +
-                  seconds(plan.over_rows, in_.hosts > 1 ? in_.link : in_.local, in_.hosts > 1 ? devices_per_host() : 1.0);
+  PassPlan pass(std::int64_t tokens, double depth, bool decode) const {
+    const LayerTokens all = {.all = tokens, .row = ceil_div(tokens, cut_.rows)};
+    const LayerTokens last = decode ? all : LayerTokens{.all = 1, .row = 1};  // of a prompt only the last token goes on
+    const double visited = experts_visited(tokens);
+    const double visited_last = experts_visited(last.all);
+    PassPlan plan = {.read_bytes = fixed_bytes() + cached_sequences() * depth * cache_row()};
+    add_attention(plan, all, depth, decode);
+    add_products(plan, real(last.row) * head_values(), decode);
+    for (std::int64_t layer = stage_.first_layer; layer < stage_.end_layer; ++layer) {
+      const bool is_last = layer + 1 == hf_.num_hidden_layers;
+      const LayerTokens& now = is_last ? last : all;
+      if (!hf_.is_moe_layer(layer)) {
+        add_products(plan, real(now.row) * weights_.dense, true);
+        continue;
+      }
+      plan.read_bytes += (is_last ? visited_last : visited) * weights_.expert * value_bytes_;
+      const double routed = real(now.all * hf_.num_experts_per_tok) / num_devices_;
+      add_products(plan, real(now.row) * weights_.shared + routed * weights_.expert, true);
+    }
+    add_traffic(
+        plan, {.decode = decode, .of_row = all.row, .ends = last.row, .ends_of_others = decode ? std::min(all.row, all.all - all.row) : 1});
+    plan.read_s = plan.read_bytes / (in_.host.read_bytes_s / devices_per_host(in_) * in_.memory_share);
+    const double compute_rate = in_.compute_share / devices_per_host(in_);
+    plan.compute_s = plan.bf16_flop / (in_.host.bf16_flop_s * compute_rate) + plan.int8_flop / (in_.host.int8_op_s * compute_rate);
     return plan;
   }
 
  private:
-  double devices_per_host() const { return static_cast<double>(divide_up(in_.mesh.num_devices(), in_.hosts)); }
-
   /// All that every pass reads.
   double fixed_bytes() const {
     const double values = layers() * (weights_.attention + weights_.expansion) + dense_layers_ * weights_.dense +
                           moe_layers_ * weights_.shared + head_values();
-    const double whole = moe_layers_ * static_cast<double>(hf_.n_routed_experts) * hidden_ + num_norms() * hidden_;
+    const double norms = 2.0 * layers() + (stage_.is_last ? 1.0 : 0.0);
+    const double whole = moe_layers_ * real(hf_.n_routed_experts) * hidden_ + norms * hidden_;
     return values * value_bytes_ + whole * kWordBytes;
   }
 
-  double head_values() const { return stage_.is_last ? part(hf_.vocab_size, cut_.cols) * hidden_ : 0.0; }
-  double num_norms() const { return 2.0 * layers() + (stage_.is_last ? 1.0 : 0.0); }
+  double head_values() const { return stage_.is_last ? real(column_piece(hf_.vocab_size, cut_)) * hidden_ : 0.0; }
 
-  /// Distinct experts of a layer that a pass visits on one device, when each token draws its experts evenly.
-  double experts_touched(double tokens) const {
-    if (hf_.n_routed_experts == 0) return 0.0;
-    const auto experts = static_cast<double>(hf_.n_routed_experts);
-    const double all = experts * (1.0 - std::pow(1.0 - static_cast<double>(hf_.num_experts_per_tok) / experts, tokens));
-    return std::max(all / (rows_ * cols_), std::min(1.0, all));
+  /// Distinct experts of a layer that a pass visits on the busiest device, when each token draws its experts evenly.
+  double experts_visited(std::int64_t tokens) const {
+    if (moe_layers_ == 0.0) return 0.0;
+    const double experts = real(hf_.n_routed_experts);
+    const double all = experts * (1.0 - std::pow(1.0 - real(hf_.num_experts_per_tok) / experts, real(tokens)));
+    return busiest_experts(std::llround(all), experts_per_device(hf_.n_routed_experts, cut_), cut_.num_devices());
   }
 
-  /// Multiplications of attention in one layer.
-  double pairs(double own, double tokens, double depth, bool decode) const {
-    const double absorbed = static_cast<double>(2 * hf_.kv_lora_rank + hf_.qk_rope_head_dim);
-    if (decode) return own * depth * heads_ * absorbed;
-    return own * (depth + tokens / 2.0) * heads_ * static_cast<double>(hf_.qk_head_dim() + hf_.v_head_dim);
+  /// \param is_lofi int8 products where weights are block floats
+  void add_products(PassPlan& plan, double count, bool is_lofi) const {
+    const bool is_int8 = is_lofi && is_block_float(in_.dtype);
+    (is_int8 ? plan.int8_flop : plan.bf16_flop) += 2.0 * count;
   }
 
-  void gather(AxisTraffic& axis, double times, double values, double value_bytes = kWireBytes) const {
-    axis.bytes += times * (cols_ - 1.0) / cols_ * values * value_bytes;
-    axis.steps += times * (cols_ - 1.0);
+  /// Projections, expansion of latents, and pairs of tokens, of all layers.
+  void add_attention(PassPlan& plan, const LayerTokens& tokens, double depth, bool decode) const {
+    const double own = real(tokens.row);
+    const double absorbed = real(2 * hf_.kv_lora_rank + hf_.qk_rope_head_dim);
+    const double naive = real(hf_.qk_head_dim() + hf_.v_head_dim);
+    const double pairs = heads_ * own * (decode ? depth * absorbed : (depth + real(tokens.all) / 2.0) * naive);
+    const double expanded = decode ? own : depth + real(tokens.all);  // a prompt's latents are expanded on every row
+    add_products(plan, layers() * own * weights_.attention, decode);
+    add_products(plan, layers() * (expanded * weights_.expansion + pairs), false);
   }
 
-  /// A reduce_scatter sends as much as an all_gather of the result; an all_reduce is one after the other.
-  void add_column_traffic(AxisTraffic& axis, double own, bool decode) const {
-    if (cut_.cols == 1) return;
-    gather(axis, num_norms(), own * cols_, kSumBytes);  // sums of squares
-    gather(axis, layers(), own * hidden_);              // wo
-    gather(axis, 2.0 * layers(), own * hidden_);        // feed-forward block, in and out
-    if (hf_.q_lora_rank == 0)
-      gather(axis, layers(), own * hidden_);
-    else
-      gather(axis, 2.0 * layers(), own * static_cast<double>(hf_.q_lora_rank));
-    gather(axis, 2.0 * layers(), own * latent_);
-    const double last = decode ? own : 1.0;
-    const double heads = stage_.is_last ? 1.0 : 0.0;
-    gather(axis, heads, last * hidden_);
-    gather(axis, heads, last * static_cast<double>(hf_.vocab_size), kSumBytes);
-    if (!decode || cut_.rows == 1) return;
-    axis.bytes += layers() * (cols_ - 1.0) / cols_ * own * heads_ * (latent_ + static_cast<double>(hf_.kv_lora_rank)) * kWireBytes;
-    axis.steps += 2.0 * layers();  // heads to users and back
-  }
-
-  void add_row_traffic(AxisTraffic& axis, double own, bool decode) const {
-    if (cut_.rows == 1) return;
-    const double away = (rows_ - 1.0) / rows_;
-    const double visits = own * static_cast<double>(hf_.num_experts_per_tok) / cols_ * away;
-    axis.bytes += moe_layers_ * 2.0 * visits * hidden_ * kWireBytes;
-    axis.steps += moe_layers_ * 3.0;  // how many, the rows, and back
-    if (decode) return;
-    axis.bytes += layers() * (rows_ - 1.0) * own * latent_ * kWireBytes;  // latents of the other rows
-    axis.steps += layers() * (rows_ - 1.0);
-  }
-
-  /// The residual stream to the next row of a pipeline; from the last one logits to the first.
-  void add_hop(AxisTraffic& axis, double own, double last) const {
-    axis.bytes += kSumBytes * (stage_.is_last ? last * static_cast<double>(hf_.vocab_size) : own * part(hf_.hidden_size, cut_.cols));
-    axis.steps += 1.0;
-  }
-
-  static double seconds(const AxisTraffic& axis, const LinkRates& link, double sharing) {
-    if (axis.steps == 0.0) return 0.0;
-    return axis.bytes * sharing / link.bytes_s + axis.steps * link.latency_s;
+  void add_traffic(PassPlan& plan, const PassTokens& tokens) const {
+    std::vector<Collective> all = collectives_of_pass(hf_, cut_, in_.deterministic, stage_, tokens);
+    if (in_.mesh.rows > cut_.rows)
+      all.push_back(stage_.is_last ? hop(tokens.ends, hf_.vocab_size) : hop(tokens.of_row, column_piece(hf_.hidden_size, cut_)));
+    for (const Collective& one : all) {
+      AxisTraffic& axis = one.axis == 0 ? plan.over_rows : plan.over_cols;
+      axis.bytes += one.calls * one.bytes;
+      axis.messages += one.calls * one.messages;
+      axis.rounds += one.calls * one.rounds;
+    }
+    const double per_host = devices_per_host(in_);
+    const double cols = real(in_.mesh.cols);
+    plan.link_s = seconds(in_, plan.over_cols, cols, std::min(cols, per_host)) +
+                  seconds(in_, plan.over_rows, real(in_.mesh.rows), std::max(1.0, std::floor(per_host / cols)));
   }
 
   const MeshPlanInput& in_;
   const HfConfig& hf_;
   Pipeline::Stage stage_;
   MeshShape cut_;  ///< of the devices that share a layer
-  double rows_;
-  double cols_;
+  double num_devices_;
   double hidden_;
   double latent_;
   double heads_;  ///< of one device
@@ -210,7 +209,7 @@ class Planner {
 /// How a pass goes over the rows of a mesh.
 struct Way {
   std::vector<Pipeline::Stage> stages = {};  ///< of a pipeline's rows; without one all rows have all
-  double prompt_chunks = 1.0;                ///< that follow each other through the rows
+  std::int64_t prompt_chunks = 1;            ///< that follow each other through the rows
 };
 
 Way way_of(const MeshPlanInput& input) {
@@ -218,23 +217,26 @@ Way way_of(const MeshPlanInput& input) {
   const MeshDevice mesh = {.shape = input.mesh, .device = {}};
   const Pipeline pipeline(input.hf, mesh);
   const Pipeline::Config config = Pipeline::prefill_model_config(input.hf, mesh);
-  Way way = {.prompt_chunks = static_cast<double>(divide_up(input.prompt, config.chunk_tokens))};
+  Way way = {.prompt_chunks = ceil_div(input.prompt, config.chunk_tokens)};
   for (std::int64_t row = 0; row < input.mesh.rows; ++row) way.stages.push_back(pipeline.stage(config, row));
   return way;
 }
 
 AxisTraffic busier(const AxisTraffic& a, const AxisTraffic& b) { return a.bytes < b.bytes ? b : a; }
 
-AxisTraffic operator*(double count, const AxisTraffic& traffic) { return {.bytes = count * traffic.bytes, .steps = count * traffic.steps}; }
+AxisTraffic operator*(double count, const AxisTraffic& traffic) {
+  return {.bytes = count * traffic.bytes, .messages = count * traffic.messages, .rounds = count * traffic.rounds};
+}
 
 /// Chunks that follow each other from row to row: the busiest row sets the pace. \param rows a chunk's pass on each \param tokens of all chunks
-PassPlan through(std::span<const PassPlan> rows, double chunks, double tokens) {
-  PassPlan all;
-  double first = 0.0;  // seconds until the first chunk is through
+/// \param start_s until all devices know what to do
+PassPlan through(std::span<const PassPlan> rows, double chunks, double tokens, double start_s) {
+  PassPlan all = {.link_s = start_s};
+  double first = start_s;  // seconds until the first chunk is through
   double pace = 0.0;
   for (const PassPlan& row : rows) {
     all.read_bytes += chunks * row.read_bytes;
-    all.fp32_flop += chunks * row.fp32_flop;
+    all.bf16_flop += chunks * row.bf16_flop;
     all.int8_flop += chunks * row.int8_flop;
     all.over_rows = busier(all.over_rows, chunks * row.over_rows);
     all.over_cols = busier(all.over_cols, chunks * row.over_cols);
@@ -249,39 +251,47 @@ PassPlan through(std::span<const PassPlan> rows, double chunks, double tokens) {
   return all;
 }
 
-Tree pass_tree(const PassPlan& pass, double tokens) {
-  Tree tree;
-  tree.set("tok_s", Tree(pass.tok_s));
-  tree.set("read_bytes", Tree(pass.read_bytes));
-  tree.set("flop", Tree(pass.fp32_flop + pass.int8_flop));
-  tree.set("row_link_bytes_per_token", Tree(pass.over_rows.bytes / tokens));
-  tree.set("col_link_bytes_per_token", Tree(pass.over_cols.bytes / tokens));
-  tree.set("read_s", Tree(pass.read_s));
-  tree.set("compute_s", Tree(pass.compute_s));
-  tree.set("link_s", Tree(pass.link_s));
-  return tree;
+/// C(n, 0), .., C(n, most)
+std::vector<double> binomials(std::int64_t n, std::int64_t most) {
+  std::vector<double> row = {1.0};
+  for (std::int64_t k = 1; k <= most; ++k) row.push_back(row.back() * real(n - k + 1) / real(k));
+  return row;
 }
 
-std::string pass_text(const char* name, const PassPlan& pass, double tokens) {
-  return fmt::format(
-      "{}: {:.2f} tok/s; a pass reads {:.2f} GB in {:.2f} ms, computes {:.3f} TFLOP in {:.2f} ms, waits {:.2f} ms for links\n"
-      "  sent by a device, for each token: {:.1f} kB along its row, {:.1f} kB along its column\n",
-      name, pass.tok_s, pass.read_bytes / 1e9, 1e3 * pass.read_s, (pass.fp32_flop + pass.int8_flop) / 1e12, 1e3 * pass.compute_s,
-      1e3 * pass.link_s, pass.over_cols.bytes / tokens / 1e3, pass.over_rows.bytes / tokens / 1e3);
+/// In how many ways `drawn` experts may be chosen so that no device has more than `most` of them.
+double ways(std::int64_t drawn, std::int64_t per_device, std::int64_t num_devices, std::int64_t most) {
+  const std::vector<double> of_one = binomials(per_device, most);
+  std::vector<double> ways(static_cast<std::size_t>(drawn + 1));  // by the number of experts on the devices so far
+  ways.front() = 1.0;
+  for (std::int64_t device = 0; device < num_devices; ++device) {
+    for (std::size_t sum = ways.size(); sum-- > 0;) {
+      double total = 0.0;
+      for (std::size_t own = 0; own < of_one.size() && own <= sum; ++own) total += of_one[own] * ways[sum - own];
+      ways[sum] = total;
+    }
+  }
+  return ways.back();
 }
 
 }  // namespace
+
+double busiest_experts(std::int64_t drawn, std::int64_t per_device, std::int64_t num_devices) {
+  if (num_devices == 1) return real(drawn);
+  const double all = binomials(per_device * num_devices, drawn).back();
+  double expected = 0.0;  // sum of the chances that it has more than 0, 1, 2 ..
+  for (std::int64_t most = 0; most < std::min(drawn, per_device); ++most)
+    expected += std::max(0.0, 1.0 - ways(drawn, per_device, num_devices, most) / all);
+  return expected;
+}
 
 MeshPlan plan_mesh(const MeshPlanInput& input) {
   if (input.hosts < 1 || input.hosts > input.mesh.num_devices()) {
     throw Error(
         fmt::format("[plan] {} hosts for {} devices; expected 1 to {}", input.hosts, input.mesh.num_devices(), input.mesh.num_devices()));
   }
-  const auto context = static_cast<double>(input.context);
-  const auto batch = static_cast<double>(input.batch);
-  const auto prompt = static_cast<double>(input.prompt);
+  const double context = real(input.context);
   const Way way = way_of(input);
-  const double chunk = prompt / way.prompt_chunks;
+  const std::int64_t chunk = ceil_div(input.prompt, way.prompt_chunks);
   MeshPlan plan;
   std::vector<PassPlan> decode;
   std::vector<PassPlan> prefill;
@@ -289,49 +299,12 @@ MeshPlan plan_mesh(const MeshPlanInput& input) {
     const Planner planner(input, stage);
     plan.weight_bytes = std::max(plan.weight_bytes, planner.held_bytes());
     plan.cache_bytes = std::max(plan.cache_bytes, planner.cached_sequences() * context * planner.cache_row());
-    decode.push_back(planner.pass(batch, context, true));
-    prefill.push_back(planner.pass(chunk, (prompt - chunk) / 2.0, false));
+    decode.push_back(planner.pass(input.batch, context, true));
+    prefill.push_back(planner.pass(chunk, real(input.prompt - chunk) / 2.0, false));
   }
-  plan.decode = through(decode, 1.0, batch);
-  plan.prefill = through(prefill, way.prompt_chunks, prompt);
+  plan.decode = through(decode, 1.0, real(input.batch), command_seconds(input));
+  plan.prefill = through(prefill, real(way.prompt_chunks), real(input.prompt), command_seconds(input));
   return plan;
-}
-
-Tree to_tree(const MeshPlanInput& input, const MeshPlan& plan) {
-  Tree rates;
-  rates.set("read_gb_s", Tree(input.host.read_bytes_s / 1e9));
-  rates.set("fp32_tflop_s", Tree(input.host.fp32_flop_s / 1e12));
-  rates.set("int8_top_s", Tree(input.host.int8_op_s / 1e12));
-  rates.set("link_gbit_s", Tree(input.link.bytes_s * 8e-9));
-  rates.set("link_latency_us", Tree(input.link.latency_s * 1e6));
-  rates.set("local_gb_s", Tree(input.local.bytes_s / 1e9));
-  rates.set("local_latency_us", Tree(input.local.latency_s * 1e6));
-  Tree tree;
-  tree.set("mesh", Tree(to_string(input.mesh)));
-  tree.set("plan", Tree(std::string(enum_name(input.plan))));
-  tree.set("hosts", Tree(input.hosts));
-  tree.set("dtype", Tree(to_string(input.dtype)));
-  tree.set("ctx", Tree(input.context));
-  tree.set("batch", Tree(input.batch));
-  tree.set("prompt", Tree(input.prompt));
-  tree.set("rates", std::move(rates));
-  tree.set("weight_bytes", Tree(plan.weight_bytes));
-  tree.set("cache_bytes", Tree(plan.cache_bytes));
-  tree.set("decode", pass_tree(plan.decode, static_cast<double>(input.batch)));
-  tree.set("prefill", pass_tree(plan.prefill, static_cast<double>(input.prompt)));
-  return tree;
-}
-
-std::string to_text(const MeshPlanInput& input, const MeshPlan& plan) {
-  return fmt::format("mesh {} (plan {}) on {} host{}, {}, context {}, batch {}\n", to_string(input.mesh), enum_name(input.plan),
-                     input.hosts, input.hosts == 1 ? "" : "s", to_string(input.dtype), input.context, input.batch) +
-         fmt::format("a host reads {:.1f} GB/s and computes {:.2f} TFLOP/s float32, {:.2f} TOP/s int8; links {:.1f} Gbit/s, {:.1f} us\n",
-                     input.host.read_bytes_s / 1e9, input.host.fp32_flop_s / 1e12, input.host.int8_op_s / 1e12,
-                     (input.hosts > 1 ? input.link : input.local).bytes_s * 8e-9,
-                     (input.hosts > 1 ? input.link : input.local).latency_s * 1e6) +
-         fmt::format("a device holds {:.2f} GB of weights and {:.3f} GB of cache\n", plan.weight_bytes / 1e9, plan.cache_bytes / 1e9) +
-         pass_text("decode", plan.decode, static_cast<double>(input.batch)) +
-         pass_text("prefill", plan.prefill, static_cast<double>(input.prompt));
 }
 
 }  // namespace meshseek::cli

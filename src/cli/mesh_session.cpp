@@ -6,24 +6,11 @@
 
 #include "base/cpu_binding.hpp"
 #include "mesh/handshake.hpp"
-#include "mesh/mpi_mesh.hpp"
 #include "stage3_run/remote_devices.hpp"
 #include "stage3_run/run_facts.hpp"
 
 namespace meshseek::cli {
 namespace {
-
-/// This rank's share of its host. All devices of the mesh get as many threads as the one that has fewest, as in one process: whoever has
-/// more would wait.
-DevicePlace place_of(const MpiMesh& mpi, const DeviceFlags& devices) {
-  const auto place_with = [&](std::size_t num_threads) {
-    const auto num_local = static_cast<std::size_t>(mpi.num_local_ranks());
-    return place_here(num_local, bind_value(devices.bind), num_threads)[static_cast<std::size_t>(mpi.local_rank())];
-  };
-  std::size_t most = place_with(devices.num_threads).team.num_threads;
-  if (most == 0) most = usable_cpus().size();
-  return place_with(static_cast<std::size_t>(least_of(*mpi.communicator(), static_cast<std::int64_t>(most))));
-}
 
 void follow(const MeshWork& work, const std::shared_ptr<Communicator>& communicator, const DevicePlace& place) {
   const std::optional<std::int64_t> capacity = wait_for_load(*communicator);
@@ -43,13 +30,23 @@ void follow(const MeshWork& work, const std::shared_ptr<Communicator>& communica
 
 }  // namespace
 
+DevicePlace place_of_rank(const MpiMesh& mpi, const DeviceFlags& devices) {
+  const auto place_with = [&](std::size_t num_threads) {
+    const auto num_local = static_cast<std::size_t>(mpi.num_local_ranks());
+    return place_here(num_local, bind_value(devices.bind), num_threads)[static_cast<std::size_t>(mpi.local_rank())];
+  };
+  std::size_t most = place_with(devices.num_threads).team.num_threads;
+  if (most == 0) most = usable_cpus().size();
+  return place_with(static_cast<std::size_t>(least_of(*mpi.communicator(), static_cast<std::int64_t>(most))));
+}
+
 void run_on_mesh(const MeshWork& work) {
   if (!is_mpi_rank()) return work.lead({});
   std::exception_ptr error;
   {
     const MpiMesh mpi(work.mesh);
     const std::shared_ptr<Communicator>& communicator = mpi.communicator();
-    const DevicePlace place = place_of(mpi, work.devices);
+    const DevicePlace place = place_of_rank(mpi, work.devices);
     if (communicator->rank() > 0) {
       follow(work, communicator, place);
     } else {

@@ -6,6 +6,7 @@
 #include "cli/engine.hpp"
 #include "cli/flags.hpp"
 #include "cli/model_source.hpp"
+#include "mesh/mpi_mesh.hpp"
 #include "stage3_run/runner.hpp"
 
 namespace meshseek::cli {
@@ -20,6 +21,10 @@ struct MeshWork {
   /// The verb's own work, on rank 0 alone. \param front for load_model()
   std::function<void(const FrontProcess& front)> lead = {};
 };
+
+/// This rank's share of its host. All devices of the mesh get as many threads as the one that has fewest, as in one process: whoever has
+/// more would wait. Every rank calls it.
+DevicePlace place_of_rank(const MpiMesh& mpi, const DeviceFlags& devices);
 
 /// Without a launcher: lead(). Under one the ranks meet first, each a device; rank 0 leads, the others follow it until it has done. Before
 /// the first thread of the process. \throws Error, UsageError: what rank 0 throws while the others wait for it, after all have ended well,

@@ -1,16 +1,18 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <optional>
 
 #include "base/error.hpp"
-#include "cli/calibration.hpp"
 #include "cli/flags.hpp"
 #include "cli/link_rates.hpp"
+#include "cli/measured_rates.hpp"
 #include "cli/mesh_plan.hpp"
 #include "cli/model_source.hpp"
 #include "cli/terminal.hpp"
 #include "cli/verbs.hpp"
 #include "hf/published_models.hpp"
+#include "mesh/mpi_mesh.hpp"
 
 namespace meshseek::cli {
 namespace {
@@ -20,17 +22,16 @@ struct PlanFlags {
   std::string synthetic = {};
   std::int64_t num_layers = 0;  ///< 0: all
   MeshPlanInput input = {};
-  double link_gbit = 0.0;      ///< 0: not given
-  double link_latency = -1.0;  ///< microseconds; negative: not given
-  double read_gb = 0.0;        ///< 0: measured
-  double fp32_tflop = 0.0;
-  double int8_top = 0.0;
-  std::size_t num_threads = 0;
+  std::optional<std::int64_t> hosts = {};
+  std::optional<double> link_gbit = {};
+  std::optional<double> link_latency = {};  ///< microseconds
+  std::optional<double> link_message = {};  ///< microseconds
+  std::optional<double> read_gb = {};
+  std::optional<double> bf16_tflop = {};
+  std::optional<double> int8_top = {};
+  DeviceFlags devices = {};
   bool json = false;
 };
-
-/// Less than bench reads: a plan needs no second digit.
-constexpr std::size_t kCalibrationBytes = std::size_t{512} << 20;
 
 HfConfig shape_of(const PlanFlags& flags) {
   if (flags.source.model.empty() == flags.synthetic.empty()) throw UsageError("[plan] expected a MODEL or --synthetic NAME");
@@ -42,24 +43,50 @@ HfConfig shape_of(const PlanFlags& flags) {
   return parse_hf_config(to_json(config), flags.synthetic);
 }
 
-HostRates host_rates(const PlanFlags& flags) {
-  HostRates rates = {.read_bytes_s = 1e9 * flags.read_gb, .fp32_flop_s = 1e12 * flags.fp32_tflop, .int8_op_s = 1e12 * flags.int8_top};
-  if (rates.read_bytes_s > 0.0 && rates.fp32_flop_s > 0.0 && rates.int8_op_s > 0.0) return rates;
-  ThreadTeam team(flags.num_threads);
-  const MachineRates measured = Calibration(team, kCalibrationBytes).measure();
-  if (flags.read_gb == 0.0) rates.read_bytes_s = measured.read_bytes_s;
-  if (flags.fp32_tflop == 0.0) rates.fp32_flop_s = measured.fp32_flop_s;
-  if (flags.int8_top == 0.0) rates.int8_op_s = measured.int8_op_s;
-  return rates;
+HostRates host_rates(const MachineRates& measured, bool deterministic) {
+  return {.read_bytes_s = measured.read_bytes_s,
+          .bf16_flop_s = deterministic ? measured.fp32_flop_s : measured.bf16_flop_s,
+          .int8_op_s = measured.int8_op_s};
 }
 
-/// Measured between devices of a host; between hosts they are given, for there may be no second host yet.
-void set_links(MeshPlanInput& input, const PlanFlags& flags) {
-  if (input.hosts < input.mesh.num_devices()) input.local = measure_local_link();
-  if (input.hosts == 1) return;
-  if (flags.link_gbit == 0.0 || flags.link_latency < 0.0)
-    throw UsageError(fmt::format("[plan] {} hosts have links between them; give --link-gbit and --link-latency-us", input.hosts));
-  input.link = {.bytes_s = flags.link_gbit * 1e9 / 8.0, .latency_s = flags.link_latency * 1e-6};
+/// Whether rates of hosts must be measured.
+bool needs_hosts(const PlanFlags& flags) { return !flags.read_gb || !flags.bf16_tflop || !flags.int8_top; }
+
+/// All that a launcher's hosts can do is measured there.
+void measure_on_hosts(MeshPlanInput& input, const PlanFlags& flags) {
+  if (flags.hosts) throw UsageError("[--hosts] is what mpirun says; leave it out, or run plan without mpirun");
+  const MeasuredRates measured = measure_mesh(input.mesh, flags.devices, needs_hosts(flags));
+  input.hosts = measured.hosts;
+  input.host = host_rates(measured.host, input.deterministic);
+  input.link = measured.link;
+  input.local = measured.local;
+}
+
+/// What is not given is measured on this machine: its own rates, and the link between devices of a process. Between hosts links must be given, for there may
+/// be no second host yet.
+void measure_here(MeshPlanInput& input, const PlanFlags& flags) {
+  input.hosts = flags.hosts.value_or(1);
+  if (input.hosts > 1 && (!flags.link_gbit || !flags.link_latency)) {
+    throw UsageError(fmt::format(
+        "[plan] {} hosts have links between them; give --link-gbit and --link-latency-us, or start it there with mpirun", input.hosts));
+  }
+  const std::int64_t on_host = ceil_div(input.mesh.num_devices(), input.hosts);
+  if (on_host > 1) input.local = measure_local_link();
+  if (needs_hosts(flags))
+    input.host = host_rates(measure_host(flags.devices.num_threads * static_cast<std::size_t>(on_host)), input.deterministic);
+}
+
+/// What is given counts, measured or not.
+void set_given_rates(MeshPlanInput& input, const PlanFlags& flags) {
+  const auto set = [](double& rate, const std::optional<double>& given, double unit) {
+    if (given) rate = *given * unit;
+  };
+  set(input.host.read_bytes_s, flags.read_gb, 1e9);
+  set(input.host.bf16_flop_s, flags.bf16_tflop, 1e12);
+  set(input.host.int8_op_s, flags.int8_top, 1e12);
+  set(input.link.bytes_s, flags.link_gbit, 1e9 / 8.0);
+  set(input.link.latency_s, flags.link_latency, 1e-6);
+  set(input.link.message_s, flags.link_message, 1e-6);
 }
 
 void run_plan(const PlanFlags& flags) {
@@ -67,29 +94,30 @@ void run_plan(const PlanFlags& flags) {
   input.hf = shape_of(flags);
   input.mesh = mesh_value(flags.source.mesh);
   input.plan = plan_value(flags.source.plan);
+  input.deterministic = flags.source.deterministic;
   input.dtype = dtype_value(flags.source.dtype).value_or(input.dtype);
-  set_links(input, flags);
-  input.host = host_rates(flags);
+  is_mpi_rank() ? measure_on_hosts(input, flags) : measure_here(input, flags);
+  if (launched_rank() > 0) return;
+  set_given_rates(input, flags);
   const MeshPlan plan = plan_mesh(input);
   print(flags.json ? to_json(to_tree(input, plan)) : to_text(input, plan));
 }
 
 void add_rate_flags(CLI::App& verb, PlanFlags& flags) {
-  verb.add_option("--link-gbit", flags.link_gbit, "rate of a link between hosts, in one direction")
-      ->type_name("N")
-      ->check(CLI::PositiveNumber);
-  verb.add_option("--link-latency-us", flags.link_latency, "time of the smallest message between hosts")
-      ->type_name("N")
-      ->check(CLI::NonNegativeNumber);
-  verb.add_option("--read-gb-s", flags.read_gb, "rate at which a host reads memory (default: measured here)")
-      ->type_name("N")
-      ->check(CLI::PositiveNumber);
-  verb.add_option("--fp32-tflop-s", flags.fp32_tflop, "float32 rate of a host (default: measured here)")
-      ->type_name("N")
-      ->check(CLI::PositiveNumber);
-  verb.add_option("--int8-top-s", flags.int8_top, "int8 rate of a host (default: measured here)")
-      ->type_name("N")
-      ->check(CLI::PositiveNumber);
+  const auto add = [&](const char* name, auto& value, const char* help, const CLI::Validator& check) {
+    verb.add_option(name, value, help)->type_name("N")->check(check);
+  };
+  add("--link-gbit", flags.link_gbit, "rate of a link between hosts, in one direction", CLI::PositiveNumber);
+  add("--link-latency-us", flags.link_latency, "until two hosts have sent each other the smallest message", CLI::NonNegativeNumber);
+  add("--link-message-us", flags.link_message,
+      "of each further small message that goes at once, to another device or to the same (default 0)", CLI::NonNegativeNumber);
+  add("--read-gb-s", flags.read_gb, "rate at which a host reads memory (default: measured)", CLI::PositiveNumber);
+  add("--bf16-tflop-s", flags.bf16_tflop, "bf16 rate of a host, without AMX its float32 rate (default: measured)", CLI::PositiveNumber);
+  add("--int8-top-s", flags.int8_top, "int8 rate of a host (default: measured)", CLI::PositiveNumber);
+  add("--memory-share", flags.input.memory_share, "part of the read rate that decode reaches, as bench shows it (default 0.8)",
+      CLI::PositiveNumber);
+  add("--compute-share", flags.input.compute_share, "part of the compute rates that prefill reaches, as bench shows it (default 0.5)",
+      CLI::PositiveNumber);
 }
 
 }  // namespace
@@ -103,7 +131,9 @@ void add_plan(CLI::App& app, Action& action) {
       ->type_name("N")
       ->check(CLI::Range(1, 10'000));
   add_mesh_flags(*verb, flags->source);
-  verb->add_option("--hosts", flags->input.hosts, "machines that the devices are on; neighbouring ranks share one (default 1)")
+  add_deterministic_flag(*verb, flags->source);
+  verb->add_option("--hosts", flags->hosts,
+                   "machines that the devices are on; neighbouring ranks share one (default 1, or those of mpirun)")
       ->type_name("N")
       ->check(CLI::Range(1, 4096));
   const auto add_count = [&](const char* name, std::int64_t& count, const char* help) {
@@ -115,7 +145,7 @@ void add_plan(CLI::App& app, Action& action) {
   verb->add_option("--dtype", flags->source.dtype, "element type of the projections: bfloat8_b (default), bfloat4_b, bfloat16, float32")
       ->type_name("TYPE");
   add_rate_flags(*verb, *flags);
-  add_threads_flag(*verb, "--threads", flags->num_threads);
+  add_device_flags(*verb, flags->devices);
   verb->add_flag("--json", flags->json, "print a JSON document");
   verb->footer("Example:\n  meshseek plan --synthetic v3 --mesh 2x8 --hosts 16 --link-gbit 100 --link-latency-us 10 --batch 32");
   verb->callback([flags, &action] { action = [flags] { run_plan(*flags); }; });

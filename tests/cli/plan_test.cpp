@@ -15,7 +15,7 @@ class Plan : public ProgramTest {
  protected:
   /// Runs plan with given rates, so that nothing is measured.
   Result plan(Arguments more) {
-    Arguments arguments = {"plan", "--read-gb-s", "25", "--fp32-tflop-s", "0.2", "--int8-top-s", "0.8", "--json"};
+    Arguments arguments = {"plan", "--read-gb-s", "25", "--bf16-tflop-s", "0.2", "--int8-top-s", "0.8", "--json"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return run(arguments);
   }
@@ -33,7 +33,7 @@ double weight_bytes(const fs::path& store) {
 MeshPlanInput v3(const MeshShape& mesh, std::int64_t batch) {
   MeshPlanInput input = {
       .hf = parse_hf_config(to_json(published_config("v3")), "v3"), .mesh = mesh, .hosts = mesh.num_devices(), .batch = batch};
-  input.host = {.read_bytes_s = 100e9, .fp32_flop_s = 1e12, .int8_op_s = 4e12};
+  input.host = {.read_bytes_s = 100e9, .bf16_flop_s = 1e12, .int8_op_s = 4e12};
   input.link = {.bytes_s = 12.5e9, .latency_s = 10e-6};
   return input;
 }
@@ -89,6 +89,40 @@ TEST_F(Plan, AFasterLinkShortensOnlyTheWaitForIt) {
   EXPECT_GT(fast.prefill.tok_s, slow.prefill.tok_s);
 }
 
+TEST_F(Plan, FurtherMessagesCostWhatIsGivenForThem) {
+  MeshPlanInput input = v3({.rows = 1, .cols = 2}, 1);
+  const auto link_s = [&](double message_s) {
+    input.link.message_s = message_s;
+    return plan_mesh(input).decode.link_s;
+  };
+  EXPECT_NEAR(link_s(1e-6) - link_s(0.0), 2e-6, 1e-9);  // one other device: of a command's three messages two follow the first
+  input.mesh.cols = input.hosts = 4;
+  const double messages = plan_mesh(input).decode.over_cols.messages;  // three in each round
+  EXPECT_NEAR(link_s(1e-6) - link_s(0.0), 1e-6 * (messages * 2.0 / 3.0 + 8.0), 1e-9);
+}
+
+TEST_F(Plan, TheBusiestDeviceHasMoreThanItsShareOfTheExperts) {
+  EXPECT_NEAR(cli::busiest_experts(2, 2, 2), 4.0 / 3.0, 1e-12);  // of six pairs two lie on one device
+  EXPECT_NEAR(cli::busiest_experts(6, 32, 2), 3.892, 0.001);
+  EXPECT_EQ(cli::busiest_experts(6, 64, 1), 6.0);
+  EXPECT_NEAR(cli::busiest_experts(64, 8, 8), 8.0, 1e-9);
+}
+
+TEST_F(Plan, OfAPromptOnlyTheLastTokenGoesThroughTheLastFeedForwardBlock) {
+  MeshPlanInput input = v3({}, 1);
+  input.hf.num_hidden_layers = 4;  // three dense ones
+  const double experts = plan_mesh(input).prefill.read_bytes;
+  input.prompt = 1;
+  EXPECT_EQ(plan_mesh(input).prefill.read_bytes, experts);
+}
+
+TEST_F(Plan, DeterministicDevicesSendMore) {
+  MeshPlanInput input = v3({.rows = 1, .cols = 8}, 1);
+  const MeshPlan standard = plan_mesh(input);
+  input.deterministic = true;
+  EXPECT_GT(plan_mesh(input).prefill.over_cols.bytes, 1.2 * standard.prefill.over_cols.bytes);
+}
+
 TEST_F(Plan, RowsOfAPipelineHoldPartsOfTheLayersAndWorkOneAfterTheOther) {
   const MeshPlan alone = plan_mesh(v3({}, 1));
   MeshPlanInput input = v3({.rows = 4, .cols = 1}, 1);
@@ -97,7 +131,7 @@ TEST_F(Plan, RowsOfAPipelineHoldPartsOfTheLayersAndWorkOneAfterTheOther) {
   EXPECT_NEAR(rows.weight_bytes, alone.weight_bytes / 4.0, 0.1 * alone.weight_bytes / 4.0);
   EXPECT_NEAR(rows.cache_bytes, alone.cache_bytes * 16.0 / 61.0, 1.0);
   EXPECT_NEAR(rows.decode.read_bytes, alone.decode.read_bytes, 1.0);
-  EXPECT_EQ(rows.decode.over_rows.bytes, 129280.0 * 4.0);  // the last row's logits; the others send 7168 values
+  EXPECT_EQ(rows.decode.over_rows.bytes, 88.0 + 129280.0 * 4.0);  // the last row's logits; the others send 7168 values
   EXPECT_EQ(rows.decode.over_cols.bytes, 0.0);
   EXPECT_LT(rows.decode.tok_s, alone.decode.tok_s);
   EXPECT_GT(rows.decode.tok_s, 0.9 * alone.decode.tok_s);
@@ -133,7 +167,7 @@ TEST_F(Plan, HostsNeedLinksAndDevices) {
 TEST_F(Plan, MeasuresWhatIsNotGiven) {
   const Tree document = run({"plan", "--synthetic", "v2-lite", "--mesh", "1x2", "--json"}).json();
   const Tree& rates = *document.find("rates");
-  for (const char* rate : {"read_gb_s", "fp32_tflop_s", "int8_top_s", "local_gb_s", "local_latency_us"})
+  for (const char* rate : {"read_gb_s", "bf16_tflop_s", "int8_top_s", "local_gb_s", "local_latency_us"})
     EXPECT_GT(rates.find(rate)->as_number(rate), 0.0) << rate;
   EXPECT_GT(document.find("decode")->find("tok_s")->as_number("tok_s"), 0.0);
 }

@@ -78,6 +78,17 @@ TEST_F(TwoHosts, ADeviceThatIsAloneOnItsHostHasAllOfItsCores) {
   ::unsetenv("MESHSEEK_CACHE");
 }
 
+TEST_F(TwoHosts, PlanMeasuresTheLinkBetweenThem) {
+  ranks_of_a_host_ = 1;
+  const std::vector<std::string> command = {
+      MESHSEEK_PROGRAM, "plan", MESHSEEK_SOURCE_DIR "/tests/data/checkpoints/v2lite-tiny", "--mesh", "1x2", "--threads", "1", "--json"};
+  MpiJob job(folder_.path(), 2, command, launcher(), flags());
+  EXPECT_EQ(job.wait(kRun), 0) << job.err();
+  EXPECT_THAT(job.out(), HasSubstr("\"hosts\": 2"));
+  for (const char* rate : {"link_gbit_s", "link_latency_us", "read_gb_s", "int8_top_s"})
+    EXPECT_THAT(job.out(), ::testing::ContainsRegex(fmt::format("\"{}\": [0-9.]*[1-9]", rate)));
+}
+
 TEST_F(TwoHosts, AKilledRankOfTheOtherHostEndsTheJobWithOneMessage) { expect_end_after(SIGKILL, 2, "it died"); }
 
 TEST_F(TwoHosts, AStoppedRankOfTheOtherHostEndsTheJobWithOneMessage) { expect_end_after(SIGSTOP, 2, "it hangs"); }
