@@ -39,7 +39,7 @@ struct LayerWeights {
   double expansion = 0.0;  ///< wkv_b1, wkv_b2
   double dense = 0.0;      ///< dense feed-forward block
   double shared = 0.0;     ///< shared experts
-  double expert = 0.0;     ///< one routed expert
+  double expert = 0.0;     ///< one routed expert, or the column's part of it
 };
 
 double devices_per_host(const MeshPlanInput& input) { return real(ceil_div(input.mesh.num_devices(), input.hosts)); }
@@ -78,7 +78,6 @@ class Planner {
         hf_(input.hf),
         stage_(stage),
         cut_(weight_mesh(input.mesh, input.plan)),
-        num_devices_(real(cut_.num_devices())),
         hidden_(real(hf_.hidden_size)),
         latent_(real(hf_.kv_lora_rank + hf_.qk_rope_head_dim)),
         heads_(real(column_piece(hf_.num_attention_heads, cut_, 1))),
@@ -95,7 +94,7 @@ class Planner {
     weights_.dense = 3.0 * hidden_ * real(column_piece(hf_.intermediate_size, cut_));
     weights_.shared =
         hf_.n_shared_experts == 0 ? 0.0 : 3.0 * hidden_ * real(column_piece(hf_.moe_intermediate_size * hf_.n_shared_experts, cut_));
-    weights_.expert = 3.0 * hidden_ * real(hf_.moe_intermediate_size);
+    weights_.expert = 3.0 * hidden_ * real(expert_inner(hf_.moe_intermediate_size, cut_));
   }
 
   double layers() const { return dense_layers_ + moe_layers_; }
@@ -128,7 +127,7 @@ class Planner {
         continue;
       }
       plan.read_bytes += (is_last ? visited_last : visited) * weights_.expert * value_bytes_;
-      const double routed = real(now.all * hf_.num_experts_per_tok) / num_devices_;
+      const double routed = real(now.all * hf_.num_experts_per_tok) / real(expert_owners());
       add_products(plan, real(now.row) * weights_.shared + routed * weights_.expert, true);
     }
     add_traffic(
@@ -156,8 +155,11 @@ class Planner {
     if (moe_layers_ == 0.0) return 0.0;
     const double experts = real(hf_.n_routed_experts);
     const double all = experts * (1.0 - std::pow(1.0 - real(hf_.num_experts_per_tok) / experts, real(tokens)));
-    return busiest_experts(std::llround(all), experts_per_device(hf_.n_routed_experts, cut_), cut_.num_devices());
+    return busiest_experts(std::llround(all), experts_per_device(hf_.n_routed_experts, cut_), expert_owners());
   }
+
+  /// Devices that share out whole experts.
+  std::int64_t expert_owners() const { return cuts_experts(cut_) ? 1 : cut_.num_devices(); }
 
   /// \param is_lofi int8 products where weights are block floats
   void add_products(PassPlan& plan, double count, bool is_lofi) const {
@@ -196,7 +198,6 @@ class Planner {
   const HfConfig& hf_;
   Pipeline::Stage stage_;
   MeshShape cut_;  ///< of the devices that share a layer
-  double num_devices_;
   double hidden_;
   double latent_;
   double heads_;  ///< of one device

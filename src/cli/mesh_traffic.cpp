@@ -136,10 +136,19 @@ class Counter {
     const double chosen = tokens * real(hf_.num_experts_per_tok) / real(mesh_.cols);  // rows of a column's experts
     const double away = chosen * real(mesh_.rows - 1) / real(mesh_.rows);
     add_whole_tokens(tokens);
+    if (cuts_experts(mesh_)) {
+      if (!joins_outputs_) return cols_.reduce_scatter(1.0, tokens * real(mesh_.cols) * piece_);
+      cols_.all_gather(1.0, tokens * real(hf_.num_experts_per_tok * expert_inner(hf_.moe_intermediate_size, mesh_)), kBf16);
+      return add_shared_piece(tokens);
+    }
     rows_.all_to_all(1.0, real(experts_per_device(hf_.n_routed_experts, mesh_)));
     rows_.all_to_all_rows(2.0, away * real(hf_.hidden_size) * kBf16);
     if (!joins_outputs_) return cols_.reduce_scatter(1.0, tokens * real(mesh_.cols) * piece_);
     cols_.all_to_all_rows(1.0, real(mesh_.cols - 1) * chosen * piece_ * kBf16);
+    add_shared_piece(tokens);
+  }
+
+  void add_shared_piece(double tokens) {
     if (hf_.n_shared_experts > 0) add_product_piece(tokens, column_piece(hf_.moe_intermediate_size * hf_.n_shared_experts, mesh_));
   }
 
