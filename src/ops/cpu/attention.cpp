@@ -9,13 +9,6 @@
 
 namespace meshseek::cpu {
 
-void ask_for(std::span<const std::byte> bytes, std::int64_t step, std::int64_t num_steps) {
-  constexpr std::int64_t kCacheLine = 64;
-  const auto size = static_cast<std::int64_t>(bytes.size());
-  for (std::int64_t byte = round_up(size * step / num_steps, kCacheLine); byte < size * (step + 1) / num_steps; byte += kCacheLine)
-    __builtin_prefetch(bytes.data() + byte, 0, 2);
-}
-
 RowSums::RowSums(std::int64_t num_rows, std::int64_t row_width, std::pmr::memory_resource& memory)
     : width(row_width),
       tops(static_cast<std::size_t>(num_rows), &memory),
@@ -128,7 +121,8 @@ void FlashRows::add_values(const KeyBlock& block, std::int64_t first_row, std::i
 void FlashRows::ask_for_keys(const KeyBlock& block, std::int64_t token) const {
   if (block.ahead == 0) return;
   const std::uint16_t* row = block.keys.halves + token * block.keys.stride + block.ahead;
-  ask_for(std::as_bytes(std::span(row + value_width_, row + key_width_)), 0, 1);
+  constexpr std::int64_t kCacheLine = 64 / sizeof(std::uint16_t);
+  for (std::int64_t col = value_width_; col < key_width_; col += kCacheLine) __builtin_prefetch(row + col, 0, 2);
 }
 
 /// A few keys at a time. Sums of kMostKeyValues values go on to memory: the rounding errors of k values are those of kMostKeyValues + k / kMostKeyValues

@@ -39,9 +39,6 @@ struct RowSums {
   AlignedBuffer<float> values;    ///< [R, width]
 };
 
-/// Asks for part `step` of `num_steps` of `bytes` from memory.
-void ask_for(std::span<const std::byte> bytes, std::int64_t step, std::int64_t num_steps);
-
 /// Scores of query rows over a block of tokens that become weights of an online softmax: token by token, so that nothing is added up across a register.
 class BlockWeights {
  public:
