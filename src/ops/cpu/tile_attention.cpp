@@ -18,7 +18,9 @@ bool is_finite(const std::uint16_t* values, std::int64_t count) {
 
 }  // namespace
 
-bool attends_on_tiles(MathFidelity fidelity) { return fidelity != MathFidelity::HiFi4 && kernels().tiles != nullptr && kernels().tiles->score != nullptr; }
+bool attends_on_tiles(MathFidelity fidelity) {
+  return fidelity != MathFidelity::HiFi4 && kernels().tiles != nullptr && kernels().tiles->score != nullptr;
+}
 
 FlashTiles::FlashTiles(std::int64_t max_rows, std::int64_t key_width, std::int64_t value_width, float scale,
                        std::pmr::memory_resource& memory)
