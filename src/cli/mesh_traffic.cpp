@@ -3,15 +3,15 @@
 #include <algorithm>
 
 #include "mesh/shards.hpp"
+#include "ops/collectives.hpp"
 
 namespace meshseek::cli {
 namespace {
 
 constexpr double kBf16 = 2.0;
 constexpr double kFp32 = 4.0;
-constexpr double kCount = 8.0;                     ///< how many rows will come, of `uneven` and `all_to_all_rows`
-constexpr double kHeader = 88.0;                   ///< what `send` says of a tensor first
-constexpr double kMostWholeBytes = 64.0 * 1024.0;  ///< all_reduce up to this size is one exchange of everything
+constexpr double kCount = 8.0;    ///< how many rows will come, of `uneven` and `all_to_all_rows`
+constexpr double kHeader = 88.0;  ///< what `send` says of a tensor first
 
 double real(std::int64_t value) { return static_cast<double>(value); }
 
@@ -29,7 +29,7 @@ class Axis {
   }
   void reduce_scatter(double calls, double values) { add("reduce_scatter", calls, 1.0, others_ / (others_ + 1.0) * values * kFp32); }
   void all_reduce(double calls, double values) {
-    if (values * kFp32 <= kMostWholeBytes) return add("all_reduce", calls, 1.0, others_ * values * kFp32);
+    if (values * kFp32 <= real(kMostWholeBytes)) return add("all_reduce", calls, 1.0, others_ * values * kFp32);
     add("all_reduce", calls, 2.0, 2.0 * others_ / (others_ + 1.0) * values * kFp32);
   }
   void all_to_all(double calls, double values_for_each) { add("all_to_all", calls, 1.0, others_ * values_for_each * kFp32); }
@@ -66,7 +66,7 @@ class Counter {
       add_attention(real(tokens_.of_row));
       const double of_ffn = real(layer + 1 == num_layers ? tokens_.ends : tokens_.of_row);
       add_norm(of_ffn);
-      hf_.is_moe_layer(layer) ? add_moe(of_ffn) : add_mlp(of_ffn, hf_.intermediate_size);
+      hf_.is_moe_layer(layer) ? add_moe(of_ffn) : add_mlp(of_ffn);
     }
     if (stage_.is_last) add_head(real(tokens_.ends));
     return std::move(collectives_);
@@ -127,28 +127,22 @@ class Counter {
     rows_.uneven_all_gather(1.0, tokens * real(hf_.qk_rope_head_dim), is_sum ? kFp32 : kBf16);
   }
 
-  void add_mlp(double tokens, std::int64_t inner) {
+  void add_mlp(double tokens) {
     add_whole_tokens(tokens);
-    add_product_piece(tokens, column_piece(inner, mesh_));
+    add_product_piece(tokens, column_piece(hf_.intermediate_size, mesh_));
   }
 
   void add_moe(double tokens) {
     const double chosen = tokens * real(hf_.num_experts_per_tok) / real(mesh_.cols);  // rows of a column's experts
     const double away = chosen * real(mesh_.rows - 1) / real(mesh_.rows);
     add_whole_tokens(tokens);
-    if (cuts_experts(mesh_)) {
-      if (!joins_outputs_) return cols_.reduce_scatter(1.0, tokens * real(mesh_.cols) * piece_);
-      cols_.all_gather(1.0, tokens * real(hf_.num_experts_per_tok * expert_inner(hf_.moe_intermediate_size, mesh_)), kBf16);
-      return add_shared_piece(tokens);
-    }
     rows_.all_to_all(1.0, real(experts_per_device(hf_.n_routed_experts, mesh_)));
     rows_.all_to_all_rows(2.0, away * real(hf_.hidden_size) * kBf16);
     if (!joins_outputs_) return cols_.reduce_scatter(1.0, tokens * real(mesh_.cols) * piece_);
-    cols_.all_to_all_rows(1.0, real(mesh_.cols - 1) * chosen * piece_ * kBf16);
-    add_shared_piece(tokens);
-  }
-
-  void add_shared_piece(double tokens) {
+    if (cuts_experts(mesh_))
+      cols_.all_gather(1.0, tokens * real(hf_.num_experts_per_tok * expert_inner(hf_.moe_intermediate_size, mesh_)), kBf16);
+    else
+      cols_.all_to_all_rows(1.0, real(mesh_.cols - 1) * chosen * piece_ * kBf16);
     if (hf_.n_shared_experts > 0) add_product_piece(tokens, column_piece(hf_.moe_intermediate_size * hf_.n_shared_experts, mesh_));
   }
 

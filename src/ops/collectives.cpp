@@ -23,9 +23,6 @@ using exchange::StridedPart;
 using exchange::Transfer;
 using exchange::Wire;
 
-/// Sums of at most so many bytes are made by everyone for itself: one exchange is quicker than two.
-constexpr std::int64_t kMostWholeBytes = 64 * 1024;
-
 /// A dimension of x by an index that may count from the end. \throws ShapeError
 std::int64_t dim_of(const Tensor& x, std::int64_t dim, std::string_view op) {
   const std::int64_t idx = dim < 0 ? dim + x.rank() : dim;

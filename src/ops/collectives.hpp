@@ -17,6 +17,9 @@
 
 namespace meshseek {
 
+/// Sums of at most so many bytes each device makes for itself, from what all send (topology Direct, plain wire): one exchange is quicker than two.
+inline constexpr std::int64_t kMostWholeBytes = 64 * 1024;
+
 /// \param x equal shape on all devices \return the sum
 Tensor all_reduce(const Tensor& x, const AllReduceConfig& cfg);
 

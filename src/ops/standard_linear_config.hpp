@@ -13,13 +13,19 @@ inline bool fits_l1(std::int64_t values, const DeviceDescription& device) {
   return values * 4 <= device.num_cores * l2_bytes / 8;
 }
 
+/// Inputs of a matrix, or of each of a stack.
+inline std::int64_t inputs_of(const LinearConfig& config) {
+  const std::vector<std::int64_t>& stored = config.input_tensor_b.shape;
+  return stored[stored.size() - (config.transpose_b ? 1 : 2)];
+}
+
 /// Many rows, their number known at run time: the rule makes the program, results go to main memory.
 /// \param shape of the stored weight: [out, in] or [matrices, out, in]; the last two swapped when !transpose_b
 inline LinearConfig prefill_linear_config(Shape shape, MathFidelity fidelity, const DeviceDescription& device, bool transpose_b = true) {
-  const std::int64_t k = shape[shape.size() - (transpose_b ? 1 : 2)];
   LinearConfig config;
   config.input_tensor_b.shape = std::move(shape);
   config.transpose_b = transpose_b;
+  const std::int64_t k = inputs_of(config);
   const bool has_panels = device.isa == "amx" || (device.isa == "avx512_vnni" && fidelity == MathFidelity::LoFi);
   const bool on_tiles = has_panels && transpose_b && fidelity != MathFidelity::HiFi4;
   config.program_rule = on_tiles ? tile_program_rule(k, device) : matmul_program_rule(k, device);
@@ -29,8 +35,7 @@ inline LinearConfig prefill_linear_config(Shape shape, MathFidelity fidelity, co
 
 /// For decode: not on tiles, so that a sequence keeps the bits that it has alone in a batch of any size, and weights are multiplied where they lie.
 inline LinearConfig without_tiles(LinearConfig config, const DeviceDescription& device) {
-  const std::vector<std::int64_t>& stored = config.input_tensor_b.shape;
-  config.program_rule = matmul_program_rule(stored[stored.size() - (config.transpose_b ? 1 : 2)], device);
+  config.program_rule = matmul_program_rule(inputs_of(config), device);
   return config;
 }
 
@@ -39,7 +44,7 @@ inline LinearConfig without_tiles(LinearConfig config, const DeviceDescription& 
 inline LinearConfig decode_linear_config(Shape shape, MathFidelity fidelity, const DeviceDescription& device, bool transpose_b = true) {
   LinearConfig config = without_tiles(prefill_linear_config(std::move(shape), fidelity, device, transpose_b), device);
   const std::vector<std::int64_t>& stored = config.input_tensor_b.shape;
-  const std::int64_t k = stored[stored.size() - (transpose_b ? 1 : 2)];
+  const std::int64_t k = inputs_of(config);
   const std::int64_t n = stored[stored.size() - (transpose_b ? 2 : 1)];
   const bool is_stack = stored.size() > 2;
   if (fits_l1(is_stack ? stored[0] * n : n, device)) config.memory_config.buffer_type = BufferType::L1;

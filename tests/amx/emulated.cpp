@@ -9,6 +9,7 @@
 
 #include "base/amx_permission.hpp"
 #include "ops/cpu/amx/amx.hpp"
+#include "ops/cpu/lanes.hpp"
 
 namespace meshseek {
 

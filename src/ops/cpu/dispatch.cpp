@@ -8,7 +8,6 @@
 #include "ops/cpu/amx/amx.hpp"
 #include "ops/cpu/gemv_tables.hpp"
 #include "ops/cpu/kernels_tables.hpp"
-#include "ops/cpu/panels/panels.hpp"
 
 namespace meshseek::cpu {
 

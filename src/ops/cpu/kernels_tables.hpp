@@ -18,6 +18,7 @@ extern const Kernels kTable;
 }
 namespace avx512_vnni {
 extern const Kernels kTable;
-}
+extern const TileKernels kPanelKernels;  ///< int8 alone
+}  // namespace avx512_vnni
 
 }  // namespace meshseek::cpu

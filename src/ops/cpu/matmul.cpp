@@ -151,27 +151,26 @@ class Core {
   /// \param task one slab  \param next what this core will probably run then; null: nothing
   void run(const Task& task, const Task* next) {
     progress_.note_work();
-    const Range outputs = task.cols;
-    if (problem_.panels != nullptr && problem_.panels->serves(task.matrix_idx)) return run_tiles(task, outputs, next);
-    multiply(*problem_.weight, task, outputs);
+    if (problem_.panels != nullptr && problem_.panels->serves(task.matrix_idx)) return run_tiles(task, next);
+    multiply(*problem_.weight, task);
     if (problem_.up != nullptr) {
       std::swap(sums_, gates_);
-      multiply(*problem_.up, task, outputs);
+      multiply(*problem_.up, task);
     }
-    finish(task, task.rows, outputs);
+    finish(task, task.rows);
   }
 
  private:
   /// Leaves the products of the task's rows with some outputs of a weight in sums_.
-  void multiply(const WeightMatrix& weight, const Task& task, Range outputs) {
+  void multiply(const WeightMatrix& weight, const Task& task) {
     const std::int64_t num_inputs = problem_.num_inputs();
     const std::int64_t size = task.rows.size() * plan_.col_block;
     sums_.reserve(static_cast<std::size_t>(size), memory_);
     std::fill_n(sums_.data(), size, 0.0F);
-    if (stream(weight, task, outputs)) return;
+    if (stream(weight, task)) return;
     if (!slab_) slab_.emplace(problem_, plan_, memory_);
     for (std::int64_t k = 0; k < num_inputs; k += plan_.k_block) {
-      slab_->decode(weight, task.matrix_idx, outputs, {k, std::min(k + plan_.k_block, num_inputs)});
+      slab_->decode(weight, task.matrix_idx, task.cols, {k, std::min(k + plan_.k_block, num_inputs)});
       for (std::int64_t row = task.rows.begin; row < task.rows.end; row += plan_.row_block) {
         multiply_slab(task, {row, std::min(row + plan_.row_block, task.rows.end)}, k == 0);
       }
@@ -180,12 +179,12 @@ class Core {
 
   /// All panels of the rows, one after the other: the slabs and the sums of one panel stay in the second-level cache. Where K has several blocks, the sums
   /// of all panels wait for the next one.
-  void run_tiles(const Task& task, Range outputs, const Task* next) {
+  void run_tiles(const Task& task, const Task* next) {
     const std::int64_t num_inputs = problem_.num_inputs();
     const std::int64_t k_block = round_up(plan_.k_block, kTileChunk);
     const std::size_t num_weights = problem_.up == nullptr ? 1 : 2;
     const bool one_block = num_inputs <= k_block;
-    const std::int64_t panel_size = kPanelRows * round_up(outputs.size(), kPanelRows);
+    const std::int64_t panel_size = kPanelRows * round_up(task.cols.size(), kPanelRows);
     const std::int64_t num_panels = one_block ? 1 : ceil_div(task.rows.size(), kPanelRows);
     for (std::size_t idx = 0; idx < num_weights; ++idx) {
       if (!tile_slabs_[idx])
@@ -195,7 +194,7 @@ class Core {
     }
     for (std::int64_t k = 0; k < num_inputs; k += k_block) {
       for (std::size_t idx = 0; idx < num_weights; ++idx)
-        tile_slabs_[idx]->decode(task.matrix_idx, outputs.begin, outputs.size(), {k, std::min(k_block, num_inputs - k)});
+        tile_slabs_[idx]->decode(task.matrix_idx, task.cols.begin, task.cols.size(), {k, std::min(k_block, num_inputs - k)});
       for (std::int64_t row = task.rows.begin, panel = 0; row < task.rows.end; row += kPanelRows, panel += one_block ? 0 : 1) {
         progress_.note_work();
         TileProduct product = {.adds = k > 0};
@@ -208,7 +207,7 @@ class Core {
           (problem_.panels->is_int8() ? kernels().tiles->multiply_int8 : kernels().tiles->multiply_bf16)(product);
         }
         if (k + k_block >= num_inputs)
-          finish_panel(task, {row, std::min(row + kPanelRows, task.rows.end)}, outputs, panel * panel_size, product.num_x_tiles);
+          finish_panel(task, {row, std::min(row + kPanelRows, task.rows.end)}, panel * panel_size, product.num_x_tiles);
       }
     }
   }
@@ -225,10 +224,10 @@ class Core {
     product.next_bytes = size * (part + 1) / num_parts - size * part / num_parts;
   }
 
-  void finish_panel(const Task& task, Range rows, Range outputs, std::int64_t first_sum, std::int64_t num_x_tiles) {
+  void finish_panel(const Task& task, Range rows, std::int64_t first_sum, std::int64_t num_x_tiles) {
     const auto take = [&](std::size_t idx) {
       sums_.reserve(static_cast<std::size_t>(kPanelRows * plan_.col_block), memory_);
-      kernels().tiles->transpose_sums(tile_sums_[idx].data() + first_sum, num_x_tiles, round_up(outputs.size(), kTileRows), sums_.data(),
+      kernels().tiles->transpose_sums(tile_sums_[idx].data() + first_sum, num_x_tiles, round_up(task.cols.size(), kTileRows), sums_.data(),
                                       plan_.col_block);
     };
     take(0);
@@ -236,19 +235,19 @@ class Core {
       std::swap(sums_, gates_);
       take(1);
     }
-    finish(task, rows, outputs);
+    finish(task, rows);
   }
 
   /// Few rows: the tiles are read where they lie, with the same sums as a slab gives. False when they must be decoded; the sums are then worth nothing.
-  bool stream(const WeightMatrix& weight, const Task& task, Range outputs) {
+  bool stream(const WeightMatrix& weight, const Task& task) {
     if (stream_ == nullptr || task.rows.size() > kMostStreamedRows) return false;
-    if (!problem_.transpose_b) return plan_.k_block >= problem_.num_inputs() && stream_rows(weight, task, outputs);
-    for (std::int64_t output = outputs.begin; output < outputs.end; output += kTileSize) {
+    if (!problem_.transpose_b) return plan_.k_block >= problem_.num_inputs() && stream_rows(weight, task);
+    for (std::int64_t output = task.cols.begin; output < task.cols.end; output += kTileSize) {
       for (std::int64_t k = 0; k < problem_.num_inputs(); k += plan_.k_block) {
         const Range k_range = {k, std::min(k + plan_.k_block, problem_.num_inputs())};
         for (std::int64_t row = task.rows.begin; row < task.rows.end; row += kMaxStreamRows) {
           const Range rows = {row, std::min(row + kMaxStreamRows, task.rows.end)};
-          if (!stream_dots(weight, task, rows, output, k_range, outputs.begin)) return false;
+          if (!stream_dots(weight, task, rows, output, k_range)) return false;
         }
       }
     }
@@ -256,11 +255,11 @@ class Core {
   }
 
   /// 32 outputs of weights [out, in].
-  bool stream_dots(const WeightMatrix& weight, const Task& task, Range rows, std::int64_t output, Range k, std::int64_t first_output) {
+  bool stream_dots(const WeightMatrix& weight, const Task& task, Range rows, std::int64_t output, Range k) {
     TileRun run = tile_run(task, rows, k.begin);
     run.tiles = tile(weight, task.matrix_idx, output, k.begin);
     run.num_tiles = ceil_div(k.size(), kTileSize);
-    float* sums = sums_.data() + (rows.begin - task.rows.begin) * plan_.col_block + output - first_output;
+    float* sums = sums_.data() + (rows.begin - task.rows.begin) * plan_.col_block + output - task.cols.begin;
     run.out = sums;
     if (k.begin == 0) return stream_(run);
     products_.reserve(static_cast<std::size_t>(kMaxStreamRows * plan_.col_block), memory_);
@@ -273,13 +272,13 @@ class Core {
   }
 
   /// All outputs of weights [in, out], one row of tiles after the other.
-  bool stream_rows(const WeightMatrix& weight, const Task& task, Range outputs) {
+  bool stream_rows(const WeightMatrix& weight, const Task& task) {
     for (std::int64_t row = task.rows.begin; row < task.rows.end; row += kMaxStreamRows) {
       const Range rows = {row, std::min(row + kMaxStreamRows, task.rows.end)};
       for (std::int64_t k = 0; k < problem_.num_inputs(); k += kTileSize) {
         TileRun run = tile_run(task, rows, k);
-        run.tiles = tile(weight, task.matrix_idx, k, outputs.begin);
-        run.num_tiles = ceil_div(outputs.size(), kTileSize);
+        run.tiles = tile(weight, task.matrix_idx, k, task.cols.begin);
+        run.num_tiles = ceil_div(task.cols.size(), kTileSize);
         run.out = sums_.data() + (row - task.rows.begin) * plan_.col_block;
         if (!stream_(run)) return false;
       }
@@ -320,16 +319,16 @@ class Core {
   }
 
   /// \param rows whose sums begin at sums_, and at gates_ where there are two weights
-  void finish(const Task& task, Range rows, Range outputs) {
+  void finish(const Task& task, Range rows) {
     const RowGroup& group = problem_.groups[static_cast<std::size_t>(task.matrix_idx)];
     for (std::int64_t row = rows.begin; row < rows.end; ++row) {
       const std::int64_t offset = (row - rows.begin) * plan_.col_block;
-      const std::span line(sums_.data() + offset, static_cast<std::size_t>(outputs.size()));
+      const std::span line(sums_.data() + offset, static_cast<std::size_t>(task.cols.size()));
       for (std::size_t idx = 0; idx < line.size() && !problem_.bias.empty(); ++idx)
-        line[idx] += problem_.bias[static_cast<std::size_t>(outputs.begin) + idx];
+        line[idx] += problem_.bias[static_cast<std::size_t>(task.cols.begin) + idx];
       if (plan_.activation) apply_unary(*plan_.activation, line);
       if (problem_.up != nullptr) gate(std::span(gates_.data() + offset, line.size()), line);
-      writer_.write_at(group.first_y + row * group.step_y, outputs.begin, line.data(), outputs.size());
+      writer_.write_at(group.first_y + row * group.step_y, task.cols.begin, line.data(), task.cols.size());
     }
   }
 

@@ -3,6 +3,7 @@
 #include <immintrin.h>
 
 #include "ops/cpu/amx/amx.hpp"
+#include "ops/cpu/lanes.hpp"
 
 namespace meshseek::cpu::amx {
 

@@ -13,7 +13,9 @@
 
 #include "base/amx_permission.hpp"
 #include "ops/cpu/amx/amx.hpp"
-#include "ops/cpu/panels/panels.hpp"
+#include "ops/cpu/amx/test_tiles.hpp"
+#include "ops/cpu/kernels_tables.hpp"
+#include "ops/cpu/lanes.hpp"
 #include "tensor/block_float.hpp"
 
 namespace meshseek::cpu::amx {
@@ -32,13 +34,6 @@ namespace {
 #include "ops/cpu/amx/attention.inc"
 // clang-format on
 
-constexpr double kEpsilon = 0x1p-24;
-
-bool has_avx512() {
-  return __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vl") != 0 &&
-         __builtin_cpu_supports("avx512dq") != 0 && __builtin_cpu_supports("avx512vnni") != 0;
-}
-
 /// Tables whose functions without products can run here.
 std::vector<const TileKernels*> bf16_decoders() {
   std::vector<const TileKernels*> tables = {&kTileKernels};
@@ -49,25 +44,6 @@ std::vector<const TileKernels*> decoders() {
   std::vector<const TileKernels*> tables = bf16_decoders();
   if (has_avx512()) tables.push_back(&avx512_vnni::kPanelKernels);
   return tables;
-}
-
-/// Tables whose products can run here.
-std::vector<const TileKernels*> multipliers() {
-  std::vector<const TileKernels*> tables = {&kTileKernels};
-  if (amx_is_permitted()) tables.push_back(&tile_kernels());
-  return tables;
-}
-std::vector<const TileKernels*> int8_multipliers() {
-  std::vector<const TileKernels*> tables = multipliers();
-  if (has_avx512()) tables.push_back(&avx512_vnni::kPanelKernels);
-  return tables;
-}
-
-/// With the bits flipped that the table wants flipped in weights, or back.
-template <class Byte>
-std::vector<Byte> flipped(std::vector<Byte> weights, const TileKernels& table) {
-  for (Byte& byte : weights) byte = static_cast<Byte>(static_cast<std::uint8_t>(byte) ^ table.int8_flip);
-  return weights;
 }
 
 void set_shape(TileConfig& config, int tile, int rows, int row_bytes) {
@@ -249,14 +225,6 @@ TEST(AmxStoredTiles, TinyBlocksHaveNormalScales) {
 
 // ---------------------------------------------------------------- rows of x
 
-std::vector<float> random_floats(std::int64_t count, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(static_cast<std::size_t>(count));
-  for (float& value : values) value = normal(generator);
-  return values;
-}
-
 TEST(AmxRows, CodesAreWithinHalfAStep) {
   for (const TileKernels* table : decoders()) {
     for (const std::int64_t count : {16, 64, 512}) {
@@ -320,195 +288,7 @@ TEST(AmxRows, TransposedSumsAreRows) {
   }
 }
 
-// ---------------------------------------------------------------- products
-
-/// Operands in tiles, made by the emulated table, and what they stand for.
-struct Operands {
-  std::int64_t num_rows = 0, num_pairs = 0, k = 0;
-  std::vector<float> x = {}, w = {};  ///< [num_rows][k], [32 * num_pairs][k]: as they are multiplied
-  std::vector<std::uint8_t> x_tiles = {}, w_tiles = {};
-  std::vector<float> x_scales = {}, w_scales = {};
-
-  std::int64_t num_chunks() const { return (k + kTileChunk - 1) / kTileChunk; }
-  std::int64_t num_x_tiles() const { return num_rows > 16 ? 2 : 1; }
-
-  /// \param steps bytes of a value: 2 for bf16, 1 for int8
-  void place(std::int64_t value_bytes, const std::vector<std::uint8_t>& x_bytes, const std::vector<std::uint8_t>& w_bytes) {
-    const std::int64_t row_bytes = k * value_bytes, num_steps = row_bytes / 64;
-    x_tiles.resize(static_cast<std::size_t>(num_steps * num_x_tiles() * 1024));
-    pack({.rows = x_bytes.data(), .row_bytes = row_bytes, .num_rows = num_rows, .num_steps = num_steps, .out = x_tiles.data()});
-    for (std::int64_t pair = 0; pair < num_pairs; ++pair) {
-      for (std::int64_t idx = 0; idx < num_steps * 2048; ++idx) {
-        const std::int64_t row = pair * 32 + idx / 64 % 32, byte = idx / 2048 * 64 + idx % 64;
-        w_tiles.push_back(w_bytes[static_cast<std::size_t>(row * row_bytes + byte)]);
-      }
-    }
-  }
-  TileProduct product(std::vector<float>& sums, std::int64_t num_steps) const {
-    return {.x = x_tiles.data(),
-            .x_scales = x_scales.data(),
-            .num_x_tiles = num_x_tiles(),
-            .w = w_tiles.data(),
-            .w_scales = w_scales.data(),
-            .num_pairs = num_pairs,
-            .num_steps = num_steps,
-            .sums = sums.data()};
-  }
-};
-
-std::vector<std::uint8_t> halves_of(const std::vector<float>& values) {
-  std::vector<std::uint8_t> bytes;
-  for (const float value : values) {
-    const std::uint16_t bits = to_bf16(value).bits;
-    bytes.push_back(static_cast<std::uint8_t>(bits));
-    bytes.push_back(static_cast<std::uint8_t>(bits >> 8));
-  }
-  return bytes;
-}
-
-Operands bf16_operands(std::int64_t num_rows, std::int64_t num_pairs, std::int64_t k, unsigned seed, float scale = 1.0F) {
-  Operands operands = {.num_rows = num_rows,
-                       .num_pairs = num_pairs,
-                       .k = k,
-                       .x = random_floats(num_rows * k, seed),
-                       .w = random_floats(32 * num_pairs * k, seed + 1)};
-  for (float& value : operands.x) value = round_to_bf16(value * scale);
-  for (float& value : operands.w) value = round_to_bf16(value);
-  operands.place(2, halves_of(operands.x), halves_of(operands.w));
-  return operands;
-}
-
-Operands int8_operands(std::int64_t num_rows, std::int64_t num_pairs, std::int64_t k, unsigned seed) {
-  Operands operands = {.num_rows = num_rows, .num_pairs = num_pairs, .k = k};
-  std::mt19937 generator(seed);
-  std::vector<std::uint8_t> codes[2];
-  codes[0].resize(static_cast<std::size_t>(num_rows * k));
-  codes[1].resize(static_cast<std::size_t>(32 * num_pairs * k));
-  for (auto& bytes : codes)
-    for (std::uint8_t& code : bytes) code = static_cast<std::uint8_t>(static_cast<int>(generator() % 255) - 127);
-  operands.place(1, codes[0], codes[1]);
-  const std::int64_t chunks = operands.num_chunks();
-  operands.x_scales = random_floats(chunks * 32, seed + 1);
-  for (std::int64_t idx = 0; idx < chunks * 32 * num_pairs; ++idx)
-    operands.w_scales.push_back(std::ldexp(1.0F, static_cast<int>(generator() % 9) - 4));
-  for (std::int64_t idx = 0; idx < num_rows * k; ++idx)
-    operands.x.push_back(static_cast<std::int8_t>(codes[0][static_cast<std::size_t>(idx)]) *
-                         operands.x_scales[static_cast<std::size_t>(idx % k / kTileChunk * 32 + idx / k)]);
-  for (std::int64_t idx = 0; idx < 32 * num_pairs * k; ++idx)
-    operands.w.push_back(static_cast<std::int8_t>(codes[1][static_cast<std::size_t>(idx)]) *
-                         operands.w_scales[static_cast<std::size_t>((idx / k / 32 * chunks + idx % k / kTileChunk) * 32 + idx / k % 32)]);
-  return operands;
-}
-
-/// Calls visit(sum, exact, sum of |x w|, 2^-126 times what may be flushed) for each result; checks what lies beside them.
-void visit_sums(const Operands& o, const std::vector<float>& sums, auto&& visit) {
-  for (std::int64_t idx = 0; idx < 32 * o.num_pairs * 32; ++idx) {
-    const std::int64_t row = idx % 32, output = idx / 32;
-    if (row >= o.num_rows) {
-      ASSERT_EQ(sums[static_cast<std::size_t>(idx)], row < 16 * o.num_x_tiles() ? 0.0F : -7.0F);
-      continue;
-    }
-    double exact = 0.0, size = 0.0, tiny = static_cast<double>(o.k);
-    for (std::int64_t k = 0; k < o.k; ++k) {
-      const double x = o.x[static_cast<std::size_t>(row * o.k + k)], w = o.w[static_cast<std::size_t>(output * o.k + k)];
-      exact += x * w;
-      size += std::abs(x * w);
-      tiny += std::abs(x) + std::abs(w);
-    }
-    visit(double{sums[static_cast<std::size_t>(idx)]}, exact, size, tiny * 0x1p-126);
-  }
-}
-
-void expect_bf16_bound(const TileKernels& table, const Operands& operands) {
-  std::vector<float> sums(static_cast<std::size_t>(operands.num_pairs * 1024), -7.0F);
-  table.multiply_bf16(operands.product(sums, operands.k / 32));
-  visit_sums(operands, sums, [&](double sum, double exact, double size, double tiny) {
-    ASSERT_NEAR(sum, exact, tile_roundings(operands.k) * kEpsilon * size + tiny) << operands.num_rows << " rows, k " << operands.k;
-  });
-}
-
-TEST(AmxProducts, Bf16SumsAreWithinTheirBoundOverAllSizes) {
-  unsigned seed = 10;
-  for (const TileKernels* table : multipliers()) {
-    for (std::int64_t rows = 1; rows <= 32; ++rows) expect_bf16_bound(*table, bf16_operands(rows, 1, 64, ++seed));
-    for (const std::int64_t pairs : {2, 3}) expect_bf16_bound(*table, bf16_operands(19, pairs, 96, ++seed));
-    for (const std::int64_t k : {32, 480, 512, 544, 1024, 1568}) expect_bf16_bound(*table, bf16_operands(17, 2, k, ++seed));
-    expect_bf16_bound(*table, bf16_operands(17, 1, 64, ++seed, 0x1p-126F));  // values below 2^-126 among them
-  }
-}
-
-TEST(AmxProducts, TheBoundOfBf16NoticesOneMissingProduct) {
-  const Operands operands = bf16_operands(3, 1, 512, 20);
-  std::vector<float> sums(1024, -7.0F);
-  multiply_bf16(operands.product(sums, operands.k / 32));
-  std::int64_t num_noticed = 0, num_sums = 0;
-  visit_sums(operands, sums, [&](double sum, double exact, double size, double tiny) {
-    const double missing = sum - size / static_cast<double>(operands.k);
-    num_noticed += std::abs(missing - exact) > tile_roundings(operands.k) * kEpsilon * size + tiny ? 1 : 0;
-    ++num_sums;
-  });
-  EXPECT_EQ(num_noticed, num_sums);
-}
-
-void expect_int8_bound(const TileKernels& table, const Operands& operands) {
-  std::vector<float> sums(static_cast<std::size_t>(operands.num_pairs * 1024), -7.0F);
-  Operands given = operands;
-  given.w_tiles = flipped(std::move(given.w_tiles), table);
-  table.multiply_int8(given.product(sums, operands.k / 64));
-  visit_sums(operands, sums, [&](double sum, double exact, double size, double) {
-    ASSERT_NEAR(sum, exact, static_cast<double>(2 + operands.num_chunks()) * kEpsilon * size)
-        << operands.num_rows << " rows, k " << operands.k;
-  });
-}
-
-TEST(AmxProducts, Int8SumsAreWithinTheirBoundOverAllSizes) {
-  unsigned seed = 30;
-  for (const TileKernels* table : int8_multipliers()) {
-    for (std::int64_t rows = 1; rows <= 32; ++rows) expect_int8_bound(*table, int8_operands(rows, 1, 64, ++seed));
-    for (const std::int64_t pairs : {2, 3}) expect_int8_bound(*table, int8_operands(19, pairs, 192, ++seed));
-    for (const std::int64_t k : {64, 448, 512, 576, 1024, 1600}) expect_int8_bound(*table, int8_operands(17, 2, k, ++seed));
-  }
-}
-
-TEST(AmxProducts, AddToWhatIsThere) {
-  for (const TileKernels* table : multipliers()) {
-    const Operands operands = bf16_operands(32, 1, 1024, 50);
-    std::vector<float> whole(1024), parts(1024);
-    TileProduct product = operands.product(whole, 32);
-    table->multiply_bf16(product);
-    product = operands.product(parts, 16);
-    table->multiply_bf16(product);
-    product.x = operands.x_tiles.data() + 16 * 2048;
-    product.w = operands.w_tiles.data() + 16 * 2048;
-    product.adds = true;
-    table->multiply_bf16(product);
-    EXPECT_EQ(parts, whole);
-  }
-}
-
-/// The order of sums that Intel documents is the order of the processor: the emulation is as good as the instruction.
-TEST(AmxProducts, AndDecodersHaveTheBitsOfTheEmulation) {
-  for (const std::int64_t k : {64, 512, 1088}) {
-    for (const std::int64_t num_rows : {13, 29}) {
-      const Operands bf16 = bf16_operands(num_rows, 2, k, 60), int8 = int8_operands(num_rows, 2, k, 61);
-      std::vector<float> expected(2048, -7.0F);
-      kTileKernels.multiply_bf16(bf16.product(expected, k / 32));
-      for (const TileKernels* table : multipliers()) {
-        std::vector<float> actual(2048, -7.0F);
-        table->multiply_bf16(bf16.product(actual, k / 32));
-        EXPECT_EQ(actual, expected) << k;
-      }
-      expected.assign(2048, -7.0F);
-      kTileKernels.multiply_int8(int8.product(expected, k / 64));
-      for (const TileKernels* table : int8_multipliers()) {
-        std::vector<float> actual(2048, -7.0F);
-        Operands given = int8;
-        given.w_tiles = flipped(std::move(given.w_tiles), *table);
-        table->multiply_int8(given.product(actual, k / 64));
-        EXPECT_EQ(actual, expected) << k;
-      }
-    }
-  }
+TEST(AmxDecoders, HaveTheBitsOfTheEmulation) {
   for (const TileKernels* table : decoders()) {
     for (const DataType dtype : {DataType::bfloat8_b, DataType::bfloat4_b}) {
       const std::vector<std::uint8_t> tiles = random_tiles(35, dtype, 0, 254, 62);

@@ -1,6 +1,7 @@
 #include <immintrin.h>
 
 #include "ops/cpu/kernels_tables.hpp"
+#include "ops/cpu/lanes.hpp"
 
 namespace meshseek::cpu::avx2_vnni {
 

@@ -1,7 +1,8 @@
 // Int8 products of panels (cpu/tile_kernels.hpp) with AVX-512 VNNI: what machines without a matrix unit have in place of tiles, with their bits.
 #include <immintrin.h>
 
-#include "ops/cpu/panels/panels.hpp"
+#include "ops/cpu/kernels_tables.hpp"
+#include "ops/cpu/lanes.hpp"
 
 namespace meshseek::cpu::avx512_vnni {
 
@@ -48,7 +49,6 @@ void sum_excess(const TileProduct& p, const Chunk& chunk, Ints* excess) {
 template <int X, int R>
 void multiply_outputs(const TileProduct& p, const Chunk& chunk, std::int64_t output, const Ints* excess) {
   const std::int64_t pair = output / kPanelRows, row = output % kPanelRows;
-  const std::int64_t num_parts = p.num_pairs * kPanelRows / R;
   const auto* x = static_cast<const std::uint8_t*>(p.x);
   const auto* w = static_cast<const std::uint8_t*>(p.w) + pair * p.num_steps * kPairBytes + row * 64;
   Ints sum[R][X];
@@ -60,8 +60,7 @@ void multiply_outputs(const TileProduct& p, const Chunk& chunk, std::int64_t out
   for (std::int64_t step = chunk.begin; step < chunk.end; ++step) {
     const std::uint8_t* lines = x + step * X * kTileBytes;
     const std::uint8_t* codes = w + step * kPairBytes;
-    const std::int64_t position = chunk.begin * num_parts + output / R * (chunk.end - chunk.begin) + step - chunk.begin;
-    ask_for_part(p.next, p.next_bytes, position, p.num_steps * num_parts);
+    ask_for_next(p, output / R, p.num_pairs * kPanelRows / R, chunk.begin, chunk.end, step);
     for (std::int64_t group = 0; group < 16; ++group, lines += 64, codes += 4) {
       Ints values[X];
 #pragma GCC unroll 2
@@ -74,8 +73,7 @@ void multiply_outputs(const TileProduct& p, const Chunk& chunk, std::int64_t out
       }
     }
   }
-  const std::int64_t num_chunks = (p.num_steps * kInt8Step + kTileChunk - 1) / kTileChunk;
-  const float* w_scales = p.w_scales + (pair * num_chunks + chunk.idx) * kPanelRows + row;
+  const float* w_scales = w_scales_of(p, pair, chunk.idx) + row;
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 2
