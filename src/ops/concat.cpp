@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string_view>
 
@@ -30,6 +31,17 @@ void check(const Tensor& x, std::string_view op, bool allows_integers = false) {
   throw ShapeError(fmt::format("[{}] the input is {} {} {}{}; expected ROW_MAJOR rows of float32{} or bfloat16", op, to_string(x.shape()),
                                to_string(x.dtype()), to_string(x.layout()), stored ? "" : ", deallocated",
                                allows_integers ? ", int32" : ""));
+}
+
+Int8Rows take_int8_rows(const Int8Rows& x, std::span<const std::int64_t> rows, std::int64_t cols, Device& device) {
+  const Int8Rows y = make_int8_rows(static_cast<std::int64_t>(rows.size()), cols, device);
+  for (std::int64_t idx = 0; idx < y.num_rows(); ++idx) {
+    const std::int64_t row = rows[static_cast<std::size_t>(idx)];
+    std::copy_n(x.codes(row), x.padded_cols(), y.codes(idx));
+    std::copy_n(x.scales(row), x.groups_per_row(), y.scales(idx));
+    std::copy_n(x.corrections(row), x.groups_per_row(), y.corrections(idx));
+  }
+  return y;
 }
 
 }  // namespace
@@ -116,6 +128,7 @@ Tensor take_rows(const Tensor& x, std::span<const std::int64_t> rows, const Memo
     std::memcpy(out, x.bytes().data() + static_cast<std::size_t>(row) * bytes_a_row, bytes_a_row);
     out += bytes_a_row;
   }
+  if (!x.int8_rows().empty() && x.rank() == 2) y.set_int8_rows(take_int8_rows(x.int8_rows(), rows, x.dim(1), device));
   return call.result(std::move(y));
 }
 

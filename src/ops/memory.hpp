@@ -25,7 +25,12 @@ std::shared_ptr<T> make_scratch(std::size_t count, Device& device) {
   return std::static_pointer_cast<T>(device.dram().allocate(count * sizeof(T)));
 }
 
-/// The same as a range. Not initialised.
+/// Uninitialised int8 rows of so many values.
+inline Int8Rows make_int8_rows(std::int64_t num_rows, std::int64_t cols, Device& device) {
+  return {device.dram().allocate(Int8Rows::bytes_for(num_rows, cols)), num_rows, cols};
+}
+
+/// Scratch memory as a range. Not initialised.
 template <class T>
 class Scratch {
  public:

@@ -8,6 +8,8 @@
 #include <span>
 
 #include "ops/capture.hpp"
+#include "ops/cpu/activations.hpp"
+#include "ops/cpu/kernels.hpp"
 #include "ops/cpu/rows.hpp"
 #include "ops/memory.hpp"
 #include "ops/operator_log.hpp"
@@ -15,12 +17,6 @@
 
 namespace meshseek {
 namespace {
-
-double sum_of_squares(std::span<const float> values) {
-  double squares = 0.0;
-  for (const float value : values) squares += static_cast<double>(value) * static_cast<double>(value);
-  return squares;
-}
 
 /// The gains of `count` columns; zero beyond the weight.
 Scratch<float> gains(const Tensor& weight, std::int64_t first_column, std::int64_t count, Device& device) {
@@ -32,6 +28,12 @@ Scratch<float> gains(const Tensor& weight, std::int64_t first_column, std::int64
   const std::int64_t num_stored = std::min(count, weight.volume() - first_column);
   if (num_stored > 0) std::copy_n(all.data() + first_column, num_stored, piece.data());
   return piece;
+}
+
+/// Normalises a row and multiplies it with the weight: as many values.
+void scale_row(std::span<float> row, double mean_square, double epsilon, std::span<const float> weight) {
+  const auto inverse = static_cast<float>(1.0 / std::sqrt(mean_square + epsilon));
+  for (std::size_t col = 0; col < weight.size(); ++col) row[col] = row[col] * inverse * weight[col];
 }
 
 }  // namespace
@@ -53,15 +55,21 @@ Tensor rms_norm(const Tensor& x, const RmsNormConfig& cfg) {
       [&] { return fmt::format("{}, result in {}", to_string(plan), to_string(cfg.memory_config)); });
   Tensor y = make_result(x.shape(), cfg.dtype, cfg.memory_config, device, "rms_norm");
   const cpu::RowWriter writer(y, dim);
+  const Int8Rows int8_rows = cfg.quantise ? make_int8_rows(reader.num_rows(), dim, device) : Int8Rows();
   for_each_piece(plan, device.team(), 8, [&](const Piece& piece) {
-    const Scratch<float> line(dim, device);
+    const Scratch<float> line(round_up(dim, kTileSize), device);
+    std::fill(line.begin() + dim, line.end(), 0.0F);
     for (std::int64_t row = piece.row_begin; row < piece.row_end; ++row) {
       reader.read(row, line.data());
-      const auto inverse = static_cast<float>(1.0 / std::sqrt(sum_of_squares(line) / static_cast<double>(dim) + cfg.epsilon));
-      for (std::size_t col = 0; col < line.size(); ++col) line[col] = line[col] * inverse * weight[col];
+      scale_row(line, cpu::kernels().sum_of_squares(line.data(), dim) / static_cast<double>(dim), cfg.epsilon, weight);
+      if (cfg.quantise) {
+        if (cfg.dtype == DataType::bfloat16) cpu::kernels().round_bf16(line.data(), dim);  // codes are of what is written
+        cpu::quantise_row(line.data(), row, int8_rows);
+      }
       writer.write(row, line.data());
     }
   });
+  if (cfg.quantise) y.set_int8_rows(int8_rows);
   return call.result(std::move(y));
 }
 
@@ -77,7 +85,7 @@ Tensor rms_norm_pre_all_gather(const Tensor& x) {
     const Scratch<float> line(width, device);
     for (std::size_t row = begin; row < end; ++row) {
       reader.read(static_cast<std::int64_t>(row), line.data());
-      squares[row] = static_cast<float>(sum_of_squares(line));
+      squares[row] = static_cast<float>(cpu::kernels().sum_of_squares(line.data(), width));
     }
   });
   return call.result(std::move(y));
@@ -112,8 +120,7 @@ Tensor rms_norm_post_all_gather(const Tensor& x, const Tensor& squares, std::int
       reader.read(row, line.data());
       read_squares.read(row, sums.data());
       const double total = std::accumulate(sums.begin(), sums.end(), 0.0);
-      const auto inverse = static_cast<float>(1.0 / std::sqrt(total / dim + cfg.epsilon));
-      for (std::size_t col = 0; col < line.size(); ++col) line[col] = line[col] * inverse * weight[col];
+      scale_row(line, total / dim, cfg.epsilon, weight);
       writer.write(row, line.data());
     }
   });

@@ -1,7 +1,10 @@
 #include "ops/rms_norm.hpp"
 
 #include <cmath>
+#include <tuple>
 
+#include "ops/cpu/activations.hpp"
+#include "ops/linear.hpp"
 #include "ops/test_tensors.hpp"
 #include "reference/goldens.hpp"
 #include "reference/norm.hpp"
@@ -107,6 +110,47 @@ TEST(RmsNorm, RoundsTheProductOnce) {
   const Tensor y = rms_norm(x, cfg);
   ASSERT_EQ(y.dtype(), DataType::bfloat16);
   for (std::size_t idx = 0; idx < exact.size(); ++idx) EXPECT_EQ(y.data<bf16>()[idx], to_bf16(exact[idx]));
+}
+
+/// Of one row: codes, scales and corrections.
+std::tuple<std::vector<std::int8_t>, std::vector<float>, std::vector<std::int32_t>> row_of(const Int8Rows& rows, std::int64_t row) {
+  const std::int64_t groups = rows.groups_per_row();
+  return {{rows.codes(row), rows.codes(row) + rows.padded_cols()},
+          {rows.scales(row), rows.scales(row) + groups},
+          {rows.corrections(row), rows.corrections(row) + groups}};
+}
+
+TEST(RmsNorm, QuantisesWhatItWrites) {
+  Device device(2);
+  for (const DataType dtype : {DataType::float32, DataType::bfloat16}) {
+    const Tensor x = random_activation({19, 72}, 5, device);
+    RmsNormConfig cfg = {.weight = weight_slot(random_values(72, 6), {72}), .dtype = dtype};
+    const Tensor plain = rms_norm(x, cfg);
+    cfg.quantise = true;
+    const Tensor y = rms_norm(x, cfg);
+    EXPECT_EQ(bits_of(y), bits_of(plain));
+    EXPECT_TRUE(plain.int8_rows().empty());
+    ASSERT_EQ(y.int8_rows().num_rows(), 19);
+    const cpu::Activations expected(plain, 72, MathFidelity::LoFi, device, false);
+    for (std::int64_t row = 0; row < 19; ++row) EXPECT_EQ(row_of(y.int8_rows(), row), row_of(expected.int8_rows(), row)) << row;
+  }
+}
+
+TEST(RmsNorm, ProductsTakeTheInt8RowsAsTheyAre) {
+  Device device(2);
+  const Tensor x = random_activation({3, 64}, 7, device);
+  const RmsNormConfig norm = {.weight = weight_slot(random_values(64, 8), {64}), .quantise = true};
+  LinearConfig cfg = {.input_tensor_b = weight_slot(random_values(32 * 64, 9), {32, 64}, DataType::bfloat8_b, Layout::tile),
+                      .compute_kernel_config = {.math_fidelity = MathFidelity::LoFi}};
+  const Tensor normed = rms_norm(x, norm);
+  const Tensor copy = activation(to_float_vector(normed), {3, 64}, device, DataType::bfloat16);
+  EXPECT_EQ(bits_of(linear(normed, cfg)), bits_of(linear(copy, cfg)));
+  for (std::int64_t group = 0; group < normed.int8_rows().groups_per_row(); ++group) normed.int8_rows().scales(1)[group] = 0.0F;
+  const std::vector<float> y = to_float_vector(linear(normed, cfg));
+  EXPECT_THAT(std::vector<float>(y.begin() + 32, y.begin() + 64), ::testing::Each(0.0F));
+  EXPECT_THAT(std::vector<float>(y.begin() + 64, y.end()), ::testing::Contains(::testing::Ne(0.0F)));
+  cfg.compute_kernel_config.math_fidelity = MathFidelity::HiFi2;
+  EXPECT_EQ(bits_of(linear(normed, cfg)), bits_of(linear(copy, cfg)));
 }
 
 TEST(RmsNorm, SurvivesValuesWhoseSquaresOverflowFloat32) {

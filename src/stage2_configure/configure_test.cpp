@@ -282,6 +282,22 @@ TEST(Configure, OnlyPrefillGoesThroughTiles) {
   }
 }
 
+TEST(Configure, NormsBeforeProductsOfDecodeQuantise) {
+  const auto config_of = [](Mode mode, MeshShape mesh) {
+    const Tree document = make_model_config(hf_of("v3-tiny"), {.mode = mode, .mesh = {.shape = mesh, .device = {}}});
+    return from_tree<Model::Config>(*document.find("model"), "model");
+  };
+  const auto norms_of = [](const Model::Config& config) {
+    const DecoderBlock::Config& layer = config.layers.back();
+    return std::vector<bool>{layer.input_layernorm.quantise, layer.post_attention_layernorm.quantise, layer.mla.q_norm->quantise,
+                             layer.mla.kv_norm.quantise, config.norm.quantise};
+  };
+  EXPECT_EQ(norms_of(config_of(Mode::decode, {1, 1})), (std::vector<bool>{true, true, true, false, true}));
+  EXPECT_EQ(norms_of(config_of(Mode::prefill, {1, 1})), std::vector<bool>(5, false)) << "products of many rows have panels";
+  // Columns normalise pieces of tokens; only the latent query is whole.
+  EXPECT_EQ(norms_of(config_of(Mode::decode, {1, 2})), (std::vector<bool>{false, false, true, false, false}));
+}
+
 TEST(Configure, DeterministicBlocksDoNotDependOnTheMachine) {
   for (const Mode mode : {Mode::prefill, Mode::decode}) {
     const auto model_for = [&](const std::string& isa, std::int64_t l2_bytes) {

@@ -92,6 +92,7 @@ Tensor Tensor::reshape(Shape shape) const {
   }
   Tensor result = *this;
   result.shape_ = std::move(shape);
+  result.int8_rows_ = {};
   return result;
 }
 
@@ -101,16 +102,26 @@ Tensor Tensor::slice_rows(std::int64_t begin, std::int64_t end) const {
   }
   Tensor result = *this;
   result.shape_[0] = end - begin;
+  result.int8_rows_ = {};
   const std::size_t row_bytes = shape_[0] == 0 ? 0 : bytes_.size() / static_cast<std::size_t>(shape_[0]);
   result.bytes_ = bytes_.subspan(static_cast<std::size_t>(begin) * row_bytes, static_cast<std::size_t>(end - begin) * row_bytes);
   if (result.writable_ != nullptr) result.writable_ += static_cast<std::size_t>(begin) * row_bytes;
   return result;
 }
 
+void Tensor::set_int8_rows(Int8Rows rows) {
+  if (rank() == 0 || rows.num_rows() * dim(-1) != volume() || rows.padded_cols() != round_up(dim(-1), kTileSize)) {
+    throw ShapeError(
+        fmt::format("[tensor] {} was given {} rows of {} int8 values", to_string(shape_), rows.num_rows(), rows.padded_cols()));
+  }
+  int8_rows_ = std::move(rows);
+}
+
 void Tensor::deallocate() {
   owner_.reset();
   bytes_ = {};
   writable_ = nullptr;
+  int8_rows_ = {};
 }
 
 void Tensor::check_type(DataType wanted) const {
@@ -121,6 +132,7 @@ void Tensor::check_type(DataType wanted) const {
 std::byte* Tensor::writable_bytes() {
   if (writable_ == nullptr)
     throw ShapeError(fmt::format("[tensor] {} {} is read-only or was deallocated", to_string(shape_), to_string(dtype_)));
+  int8_rows_ = {};  // of what is written over
   return writable_;
 }
 

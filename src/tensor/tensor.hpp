@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tensor/dtype.hpp"
+#include "tensor/int8_rows.hpp"
 #include "tensor/shape.hpp"
 
 namespace meshseek {
@@ -56,6 +57,12 @@ class Tensor {
   Tensor reshape(Shape shape) const;
   /// Rows [begin, end) of dimension 0, sharing storage (row-major only). \throws ShapeError.
   Tensor slice_rows(std::int64_t begin, std::int64_t end) const;
+  /// The rows along the last dimension as int8, where the operator that wrote the tensor made them too; else empty. Lost by reshape(), slice_rows()
+  /// and mutable_data().
+  const Int8Rows& int8_rows() const { return int8_rows_; }
+  /// When all values are written. \throws ShapeError when the rows are not as many and as long
+  void set_int8_rows(Int8Rows rows);
+
   /// Drops this handle's storage; the memory is freed with the last handle. Shape and type stay readable.
   void deallocate();
 
@@ -72,6 +79,7 @@ class Tensor {
   std::byte* writable_ = nullptr;
   std::shared_ptr<const void> owner_;
   Device* device_ = nullptr;
+  Int8Rows int8_rows_;
 };
 
 /// The DataType that stores C++ type T (float, bf16, std::uint32_t, std::int32_t, std::uint16_t, std::uint8_t).

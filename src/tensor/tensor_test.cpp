@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <limits>
+#include <memory>
 #include <random>
 #include <set>
 
@@ -70,6 +72,25 @@ TEST(Tensor, SlicesAndReshapesShareStorage) {
   EXPECT_EQ(tensor.data<float>()[2], 9.0F);
   EXPECT_EQ(tensor.reshape({2, 3}).data<float>()[2], 9.0F);
   EXPECT_EQ(rows.shape(), (Shape{2, 2}));
+}
+
+TEST(Tensor, LosesItsInt8RowsWhereTheyWouldNotFitItsValues) {
+  const auto make_rows = [](std::int64_t rows, std::int64_t cols) {
+    return Int8Rows(std::shared_ptr<void>(std::calloc(1, Int8Rows::bytes_for(rows, cols)), std::free), rows, cols);
+  };
+  Tensor tensor = Tensor::zeros({3, 40}, DataType::float32);
+  EXPECT_TRUE(tensor.int8_rows().empty());
+  EXPECT_THROW(tensor.set_int8_rows(make_rows(2, 40)), ShapeError);
+  EXPECT_THROW(tensor.set_int8_rows(make_rows(3, 20)), ShapeError);
+  tensor.set_int8_rows(make_rows(3, 40));
+  const Tensor copy = tensor;
+  EXPECT_EQ(copy.int8_rows().codes(2), tensor.int8_rows().codes(2));
+  EXPECT_EQ(copy.int8_rows().padded_cols(), 64);
+  EXPECT_TRUE(tensor.slice_rows(1, 3).int8_rows().empty());
+  EXPECT_TRUE(tensor.reshape({6, 20}).int8_rows().empty());
+  tensor.mutable_data<float>()[0] = 1.0F;
+  EXPECT_TRUE(tensor.int8_rows().empty());
+  EXPECT_FALSE(copy.int8_rows().empty());
 }
 
 TEST(Tensor, AccessThatDoesNotFitIsRefused) {

@@ -25,9 +25,10 @@ DecoderBlock::Config DecoderBlock::prefill_model_config(const HfConfig& hf, bool
 
 DecoderBlock::Config DecoderBlock::decode_model_config(const HfConfig& hf, bool is_moe, const MeshDevice& mesh) {
   Config config;
-  config.input_layernorm = RmsNorm::decode_model_config({hf.hidden_size, hf.rms_norm_eps}, mesh);
+  const RmsNorm::Spec norm = {.dim = hf.hidden_size, .epsilon = hf.rms_norm_eps, .feeds_products = true};
+  config.input_layernorm = RmsNorm::decode_model_config(norm, mesh);
   config.mla = Mla::decode_model_config(hf, mesh);
-  config.post_attention_layernorm = RmsNorm::decode_model_config({hf.hidden_size, hf.rms_norm_eps}, mesh);
+  config.post_attention_layernorm = RmsNorm::decode_model_config(norm, mesh);
   if (is_moe) {
     config.moe = Moe::decode_model_config(hf, mesh);
   } else {

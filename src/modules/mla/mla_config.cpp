@@ -68,7 +68,10 @@ Mla::Config Mla::decode_model_config(const HfConfig& hf, const MeshDevice& mesh)
   config.wkv_b1 = decode_linear_config(config.wkv_b1.input_tensor_b.shape, MathFidelity::HiFi2, mesh.device, false);
   config.wkv_b2.compute_kernel_config.math_fidelity = MathFidelity::LoFi;
   config.kv_norm.memory_config = L1_MEMORY_CONFIG;
-  if (config.q_norm) config.q_norm->memory_config = L1_MEMORY_CONFIG;
+  if (config.q_norm) {
+    config.q_norm->memory_config = L1_MEMORY_CONFIG;
+    config.q_norm->quantise = true;  // wq_b follows
+  }
   if (fits_l1(column_piece(hf.num_attention_heads, mesh.shape, 1) * hf.kv_lora_rank, mesh.device))
     config.flash_mla.memory_config = L1_MEMORY_CONFIG;
   return config;

@@ -29,7 +29,7 @@ Model::Config Model::decode_model_config(const HfConfig& hf, const MeshDevice& w
   for (std::int64_t layer_idx = 0; layer_idx < hf.num_hidden_layers; ++layer_idx) {
     config.layers.push_back(DecoderBlock::decode_model_config(hf, hf.is_moe_layer(layer_idx), mesh));
   }
-  config.norm = RmsNorm::decode_model_config({hf.hidden_size, hf.rms_norm_eps}, mesh);
+  config.norm = RmsNorm::decode_model_config({.dim = hf.hidden_size, .epsilon = hf.rms_norm_eps, .feeds_products = true}, mesh);
   config.norm.memory_config = DRAM_MEMORY_CONFIG;  // the final hidden state leaves the model
   config.lm_head = LmHead::decode_model_config(hf, mesh);
   config.mtp.assign(static_cast<std::size_t>(hf.num_nextn_predict_layers), Mtp::decode_model_config(hf, mesh));

@@ -21,6 +21,7 @@ class RmsNorm {
   struct Spec {
     std::int64_t dim = 0;
     double epsilon = 1e-6;
+    bool feeds_products = false;  ///< large ones, which are LoFi in decode
   };
 
   /// Writes `weight` [dim] from `weight` of `state_dict`.

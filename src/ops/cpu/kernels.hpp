@@ -3,11 +3,9 @@
 #include <cstdint>
 
 #include "ops/cpu/tile_kernels.hpp"
+#include "tensor/int8_rows.hpp"
 
 namespace meshseek::cpu {
-
-/// Values that share one scale along k, and the rows that the int8 loop computes at once.
-inline constexpr std::int64_t kInt8Group = 16;
 
 /// out[t * out_stride + r] = sum over i < k of x[t * x_stride + i] * w[r * w_stride + i]. k is a multiple of 16 (pad with zeros).
 struct DotBlock {
@@ -133,6 +131,8 @@ struct Kernels {
   float (*multiply_add)(std::int64_t rounds) = nullptr;
   /// The same with int8: four times as many products (and additions) a round.
   std::int32_t (*multiply_add_int8)(std::int64_t rounds) = nullptr;
+  /// The sum of values[i]^2 in float64: sixteen sums, added up in a fixed order.
+  double (*sum_of_squares)(const float* values, std::int64_t count) = nullptr;
   /// y[i] += a * x[i]
   void (*axpy)(float a, const float* x, std::int64_t count, float* y) = nullptr;
   /// out[i] = the float32 whose upper half is bits[i]

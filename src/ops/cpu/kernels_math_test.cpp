@@ -33,6 +33,17 @@ TEST(Kernels, ExpRowIsExpWithinTwoUlps) {
   }
 }
 
+TEST(Kernels, SumOfSquaresIsThatOfFloat64WithTheSameBitsEverywhere) {
+  for (std::int64_t count = 0; count <= 67; ++count) {
+    const std::vector<float> values = random_values(count, 11);
+    double exact = 0.0;
+    for (const float value : values) exact += static_cast<double>(value) * static_cast<double>(value);
+    const double first = tables().front()->sum_of_squares(values.data(), count);
+    EXPECT_NEAR(first, exact, 1e-14 * exact) << count;
+    for (const Kernels* table : tables()) EXPECT_EQ(table->sum_of_squares(values.data(), count), first) << table->isa << " " << count;
+  }
+}
+
 TEST(Kernels, ExpRowAtItsEdges) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   for (const Kernels* table : tables()) {

@@ -101,9 +101,10 @@ class Slab {
 
   void multiply_int8(std::int64_t first, std::int64_t step, std::int64_t num_x, float* out, std::int64_t out_stride) const {
     const Activations& x = *problem_->x;
-    kernels().dot_block_int8({.x = x.bytes(first) + k_.begin,
-                              .x_scale = x.scales(first) + k_.begin / kInt8Group,
-                              .x_correction = x.corrections(first) + k_.begin / kInt8Group,
+    const Int8Rows& rows = x.int8_rows();
+    kernels().dot_block_int8({.x = rows.codes(first) + k_.begin,
+                              .x_scale = rows.scales(first) + k_.begin / kInt8Group,
+                              .x_correction = rows.corrections(first) + k_.begin / kInt8Group,
                               .x_stride = step * x.padded_cols(),
                               .num_x = num_x,
                               .w = magnitudes_.data(),
@@ -301,8 +302,8 @@ class Core {
       run.x = x.floats(first) + k;
       return run;
     }
-    run.codes = x.bytes(first) + k;
-    run.scales = x.scales(first) + k / kInt8Group;
+    run.codes = x.int8_rows().codes(first) + k;
+    run.scales = x.int8_rows().scales(first) + k / kInt8Group;
     return run;
   }
 

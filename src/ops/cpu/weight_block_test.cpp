@@ -103,13 +103,13 @@ TEST(Activations, ArePreparedForEachFidelityAndPaddedWithZeros) {
       const float value = col < 35 ? x.data<float>()[static_cast<std::size_t>(row * 35 + col)] : 0.0F;
       ASSERT_EQ(exact.floats(row)[col], value);
       ASSERT_EQ(rounded.floats(row)[col], round_to_bf16(value));
-      const float scale = codes.scales(row)[col / 16];
-      ASSERT_EQ(codes.floats(row)[col], static_cast<float>(codes.bytes(row)[col]) * scale);
+      const float scale = codes.int8_rows().scales(row)[col / 16];
+      ASSERT_EQ(codes.floats(row)[col], static_cast<float>(codes.int8_rows().codes(row)[col]) * scale);
       ASSERT_LE(std::abs(codes.floats(row)[col] - value), 0.50001F * scale);
-      ASSERT_LE(std::abs(codes.bytes(row)[col]), 127);
+      ASSERT_LE(std::abs(codes.int8_rows().codes(row)[col]), 127);
       std::int32_t sum = 0;
-      for (std::int64_t idx = col / 16 * 16; idx < col / 16 * 16 + 16; ++idx) sum += codes.bytes(row)[idx];
-      ASSERT_EQ(codes.corrections(row)[col / 16], -kernels().int8_offset * sum);
+      for (std::int64_t idx = col / 16 * 16; idx < col / 16 * 16 + 16; ++idx) sum += codes.int8_rows().codes(row)[idx];
+      ASSERT_EQ(codes.int8_rows().corrections(row)[col / 16], -kernels().int8_offset * sum);
     }
   }
 }
