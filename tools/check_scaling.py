@@ -121,15 +121,16 @@ def device_figures(arguments, mesh, case):
         if one.returncode != 0:
             sys.exit(f"check_scaling: {' '.join(command)} failed: {error.strip()}")
         tests.append(json.loads(output)["rows"][0])
-    return {name: statistics.mean(test[name] for test in tests) for name in ("tok_s", "read_gb_s", "bf16_tflop_s", "int8_top_s", "share")}
+    return {name: statistics.mean(test[name] for test in tests) for name in ("tok_s", "read_gb_s", "bf16_tflop_s", "int16_top_s", "int8_top_s", "share")}
 
 
 def predict(arguments, hosts, mesh, case, device, environment):
     """By plan, which measures the links; a host has several devices like this one."""
     _, users = CASES[case]
     command = [arguments.program, "plan"] + model(arguments) + ["--mesh", mesh, "--ctx", str(2 * TOKENS), "--batch", str(users), "--json"]
-    for flag, name in {"--read-gb-s": "read_gb_s", "--bf16-tflop-s": "bf16_tflop_s", "--int8-top-s": "int8_top_s"}.items():
-        command += [flag, str(device[name] * devices(mesh) / 2)]
+    for name in ("read_gb_s", "bf16_tflop_s", "int16_top_s", "int8_top_s"):
+        if device[name] > 0:  # not every machine multiplies int16
+            command += ["--" + name.replace("_", "-"), str(device[name] * devices(mesh) / 2)]
     return json.loads(hosts.mpirun(mesh, command + ["--memory-share", str(device["share"]), "--compute-share", str(device["share"])], environment))
 
 

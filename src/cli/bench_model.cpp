@@ -167,6 +167,7 @@ MachineRates mean_of(const MachineRates& a, const MachineRates& b) {
   return {.read_bytes_s = (a.read_bytes_s + b.read_bytes_s) / 2.0,
           .fp32_flop_s = (a.fp32_flop_s + b.fp32_flop_s) / 2.0,
           .bf16_flop_s = (a.bf16_flop_s + b.bf16_flop_s) / 2.0,
+          .int16_op_s = (a.int16_op_s + b.int16_op_s) / 2.0,
           .int8_op_s = (a.int8_op_s + b.int8_op_s) / 2.0,
           .has_tiles = a.has_tiles};
 }

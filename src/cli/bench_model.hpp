@@ -43,11 +43,13 @@ struct BenchRow {
   double bytes_per_token() const { return per_token(pass.bytes); }
   double flop_per_token() const { return per_token(pass.flop()); }
   double bf16_flop_per_token() const { return per_token(pass.bf16_flop); }
+  double int16_flop_per_token() const { return per_token(pass.int16_flop); }
   double int8_flop_per_token() const { return per_token(pass.int8_flop); }
   /// Seconds a token that reading the bytes, and computing, take at least.
   double read_time() const { return bytes_per_token() / rates.read_bytes_s; }
   double compute_time() const {
-    return per_token(pass.fp32_flop / rates.fp32_flop_s + pass.bf16_flop / rates.bf16_flop_s + pass.int8_flop / rates.int8_op_s);
+    const double int16_s = pass.int16_flop > 0.0 ? pass.int16_flop / rates.int16_op_s : 0.0;
+    return per_token(pass.fp32_flop / rates.fp32_flop_s + pass.bf16_flop / rates.bf16_flop_s + int16_s + pass.int8_flop / rates.int8_op_s);
   }
   double limit_time() const { return std::max(read_time(), compute_time()); }
   bool is_memory_bound() const { return read_time() >= compute_time(); }

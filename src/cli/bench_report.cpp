@@ -57,6 +57,7 @@ Tree row_tree(const BenchRow& row) {
   tree.set("bytes_per_token", Tree(row.bytes_per_token()));
   tree.set("flop_per_token", Tree(row.flop_per_token()));
   tree.set("bf16_flop_per_token", Tree(row.bf16_flop_per_token()));
+  tree.set("int16_flop_per_token", Tree(row.int16_flop_per_token()));
   tree.set("int8_flop_per_token", Tree(row.int8_flop_per_token()));
   tree.set("experts_touched", Tree(row.experts_touched));
   tree.set("gb_s", Tree(row.mean() * row.bytes_per_token() / 1e9));
@@ -66,6 +67,7 @@ Tree row_tree(const BenchRow& row) {
   tree.set("read_gb_s", Tree(row.rates.read_bytes_s / 1e9));
   tree.set("fp32_tflop_s", Tree(row.rates.fp32_flop_s / 1e12));
   tree.set("bf16_tflop_s", Tree(row.rates.bf16_flop_s / 1e12));
+  tree.set("int16_top_s", Tree(row.rates.int16_op_s / 1e12));
   tree.set("int8_top_s", Tree(row.rates.int8_op_s / 1e12));
   tree.set("drift", Tree(row.drift));
   if (row.breakdown.empty()) return tree;

@@ -112,7 +112,10 @@ MachineRates Calibration::measure() {
   MachineRates rates = {.fp32_flop_s = compute_rate(cpu::kFmaRound, cpu::kernels().multiply_add),
                         .int8_op_s = compute_rate(4 * cpu::kFmaRound, cpu::kernels().multiply_add_int8)};
   rates.bf16_flop_s = rates.fp32_flop_s;
-  if (const cpu::TileKernels* tiles = cpu::kernels().tiles; tiles != nullptr && tiles->multiply_add_bf16 != nullptr) {
+  const cpu::TileKernels* tiles = cpu::kernels().tiles;
+  if (tiles != nullptr && tiles->multiply_add_int16 != nullptr)
+    rates.int16_op_s = compute_rate(cpu::kInt16Round, tiles->multiply_add_int16);
+  if (tiles != nullptr && tiles->multiply_add_bf16 != nullptr) {
     constexpr std::int64_t kTileSums = cpu::kTileRows * cpu::kTileRows;
     rates.has_tiles = true;
     rates.bf16_flop_s = compute_rate(cpu::kTileRound * kTileSums * cpu::kBf16Step, tiles->multiply_add_bf16);

@@ -12,8 +12,9 @@ struct MachineRates {
   double read_bytes_s = 0.0;  ///< from memory, the best of the read patterns
   double fp32_flop_s = 0.0;   ///< multiply-adds in registers count as two
   double bf16_flop_s = 0.0;   ///< the same with bf16 on tiles; without tiles that of float32, which bf16 is multiplied as
-  double int8_op_s = 0.0;     ///< the same with int8, on tiles where there are any
-  bool has_tiles = false;     ///< Intel AMX
+  double int16_op_s = 0.0;  ///< of int16 panels, which HiFi2 products of block floats take in prefill where there are no tiles; 0: nowhere
+  double int8_op_s = 0.0;   ///< the same with int8, on tiles where there are any
+  bool has_tiles = false;   ///< Intel AMX
 };
 
 /// Measures on all threads of a team. Holds its memory while it lives.

@@ -38,6 +38,7 @@ MachineRates measure_devices(const MpiMesh& mpi, const DeviceFlags& devices, std
   return {.read_bytes_s = of_slowest(communicator, own.read_bytes_s, num_devices),
           .fp32_flop_s = of_slowest(communicator, own.fp32_flop_s, num_devices),
           .bf16_flop_s = of_slowest(communicator, own.bf16_flop_s, num_devices),
+          .int16_op_s = of_slowest(communicator, own.int16_op_s, num_devices),
           .int8_op_s = of_slowest(communicator, own.int8_op_s, num_devices),
           .has_tiles = own.has_tiles};
 }

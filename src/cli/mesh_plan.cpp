@@ -11,9 +11,12 @@
 #include "cli/mesh_traffic.hpp"
 #include "mesh/shards.hpp"
 #include "modules/pipeline/pipeline.hpp"
+#include "ops/cpu/tile_kernels.hpp"
 
 namespace meshseek::cli {
 namespace {
+
+using cpu::PanelForm;
 
 constexpr double kCacheBytes = 2.0;  ///< bfloat16
 constexpr double kWordBytes = 2.0;   ///< bfloat16: embedding, norms, router
@@ -118,23 +121,24 @@ class Planner {
     const double visited_last = experts_visited(last.all);
     PassPlan plan = {.read_bytes = fixed_bytes() + cached_sequences() * depth * cache_row()};
     add_attention(plan, all, depth, decode);
-    add_products(plan, real(last.row) * head_values(), decode);
+    add_products(plan, real(last.row) * head_values(), decode ? PanelForm::int8 : PanelForm::int16);
     for (std::int64_t layer = stage_.first_layer; layer < stage_.end_layer; ++layer) {
       const bool is_last = layer + 1 == hf_.num_hidden_layers;
       const LayerTokens& now = is_last ? last : all;
       if (!hf_.is_moe_layer(layer)) {
-        add_products(plan, real(now.row) * weights_.dense, true);
+        add_products(plan, real(now.row) * weights_.dense, PanelForm::int8);
         continue;
       }
       plan.read_bytes += (is_last ? visited_last : visited) * weights_.expert * value_bytes_;
       const double routed = real(now.all * hf_.num_experts_per_tok) / real(expert_owners());
-      add_products(plan, real(now.row) * weights_.shared + routed * weights_.expert, true);
+      add_products(plan, real(now.row) * weights_.shared + routed * weights_.expert, PanelForm::int8);
     }
     add_traffic(
         plan, {.decode = decode, .of_row = all.row, .ends = last.row, .ends_of_others = decode ? std::min(all.row, all.all - all.row) : 1});
     plan.read_s = plan.read_bytes / (in_.host.read_bytes_s / devices_per_host(in_) * in_.memory_share);
     const double compute_rate = in_.compute_share / devices_per_host(in_);
-    plan.compute_s = plan.bf16_flop / (in_.host.bf16_flop_s * compute_rate) + plan.int8_flop / (in_.host.int8_op_s * compute_rate);
+    const double int16_s = plan.int16_flop > 0.0 ? plan.int16_flop / in_.host.int16_op_s : 0.0;
+    plan.compute_s = (plan.bf16_flop / in_.host.bf16_flop_s + int16_s + plan.int8_flop / in_.host.int8_op_s) / compute_rate;
     return plan;
   }
 
@@ -161,10 +165,10 @@ class Planner {
   /// Devices that share out whole experts.
   std::int64_t expert_owners() const { return cuts_experts(cut_) ? 1 : cut_.num_devices(); }
 
-  /// \param is_lofi int8 products where weights are block floats
-  void add_products(PassPlan& plan, double count, bool is_lofi) const {
-    const bool is_int8 = is_lofi && is_block_float(in_.dtype);
-    (is_int8 ? plan.int8_flop : plan.bf16_flop) += 2.0 * count;
+  /// \param form what block floats would be multiplied as; other weights, and int16 where the hosts have none, are bf16
+  void add_products(PassPlan& plan, double count, PanelForm form) const {
+    if (!is_block_float(in_.dtype) || (form == PanelForm::int16 && in_.host.int16_op_s == 0.0)) form = PanelForm::bf16;
+    (form == PanelForm::int8 ? plan.int8_flop : form == PanelForm::int16 ? plan.int16_flop : plan.bf16_flop) += 2.0 * count;
   }
 
   /// Projections, expansion of latents, and pairs of tokens, of all layers.
@@ -174,8 +178,9 @@ class Planner {
     const double naive = real(hf_.qk_head_dim() + hf_.v_head_dim);
     const double pairs = heads_ * own * (decode ? depth * absorbed : (depth + real(tokens.all) / 2.0) * naive);
     const double expanded = decode ? own : depth + real(tokens.all);  // a prompt's latents are expanded on every row
-    add_products(plan, layers() * own * weights_.attention, decode);
-    add_products(plan, layers() * (expanded * weights_.expansion + pairs), false);
+    add_products(plan, layers() * own * weights_.attention, decode ? PanelForm::int8 : PanelForm::int16);
+    add_products(plan, layers() * expanded * weights_.expansion, decode ? PanelForm::bf16 : PanelForm::int16);
+    add_products(plan, layers() * pairs, PanelForm::bf16);
   }
 
   void add_traffic(PassPlan& plan, const PassTokens& tokens) const {
@@ -238,6 +243,7 @@ PassPlan through(std::span<const PassPlan> rows, double chunks, double tokens, d
   for (const PassPlan& row : rows) {
     all.read_bytes += chunks * row.read_bytes;
     all.bf16_flop += chunks * row.bf16_flop;
+    all.int16_flop += chunks * row.int16_flop;
     all.int8_flop += chunks * row.int8_flop;
     all.over_rows = busier(all.over_rows, chunks * row.over_rows);
     all.over_cols = busier(all.over_cols, chunks * row.over_cols);

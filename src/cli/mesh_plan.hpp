@@ -14,7 +14,8 @@ struct HostRates {
   double read_bytes_s = 0.0;
   double bf16_flop_s =
       0.0;  ///< attention, in prefill its projections and the head; without tiles (AMX), and with --deterministic, that of float32
-  double int8_op_s = 0.0;  ///< the rest, with block-float weights
+  double int16_op_s = 0.0;  ///< projections of prefill with block-float weights; 0: as bf16
+  double int8_op_s = 0.0;   ///< the rest, with block-float weights
 };
 
 /// One link, in one direction.
@@ -52,7 +53,11 @@ struct AxisTraffic {
 struct PassPlan {
   double read_bytes = 0.0;
   double bf16_flop = 0.0;
+  double int16_flop = 0.0;
   double int8_flop = 0.0;
+
+  double flop() const { return bf16_flop + int16_flop + int8_flop; }
+
   AxisTraffic over_rows = {};  ///< axis 0: to the devices of the same column; of the busiest device
   AxisTraffic over_cols = {};  ///< axis 1: to the devices of the same row; of the busiest device
   double read_s = 0.0;

@@ -11,7 +11,7 @@ Tree pass_tree(const PassPlan& pass, double tokens) {
   Tree tree;
   tree.set("tok_s", Tree(pass.tok_s));
   tree.set("read_bytes", Tree(pass.read_bytes));
-  tree.set("flop", Tree(pass.bf16_flop + pass.int8_flop));
+  tree.set("flop", Tree(pass.flop()));
   tree.set("row_link_bytes_per_token", Tree(pass.over_rows.bytes / tokens));
   tree.set("col_link_bytes_per_token", Tree(pass.over_cols.bytes / tokens));
   tree.set("rounds", Tree(pass.over_rows.rounds + pass.over_cols.rounds));
@@ -26,8 +26,8 @@ std::string pass_text(const char* name, const PassPlan& pass, double tokens) {
   return fmt::format(
       "{}: {:.2f} tok/s; a pass reads {:.2f} GB in {:.2f} ms, computes {:.3f} TFLOP in {:.2f} ms, waits {:.2f} ms for links\n"
       "  sent by a device, for each token: {:.1f} kB along its row, {:.1f} kB along its column\n",
-      name, pass.tok_s, pass.read_bytes / 1e9, 1e3 * pass.read_s, (pass.bf16_flop + pass.int8_flop) / 1e12, 1e3 * pass.compute_s,
-      1e3 * pass.link_s, pass.over_cols.bytes / tokens / 1e3, pass.over_rows.bytes / tokens / 1e3);
+      name, pass.tok_s, pass.read_bytes / 1e9, 1e3 * pass.read_s, pass.flop() / 1e12, 1e3 * pass.compute_s, 1e3 * pass.link_s,
+      pass.over_cols.bytes / tokens / 1e3, pass.over_rows.bytes / tokens / 1e3);
 }
 
 }  // namespace
@@ -36,6 +36,7 @@ Tree to_tree(const MeshPlanInput& input, const MeshPlan& plan) {
   Tree rates;
   rates.set("read_gb_s", Tree(input.host.read_bytes_s / 1e9));
   rates.set("bf16_tflop_s", Tree(input.host.bf16_flop_s / 1e12));
+  rates.set("int16_top_s", input.host.int16_op_s > 0.0 ? Tree(input.host.int16_op_s / 1e12) : Tree());
   rates.set("int8_top_s", Tree(input.host.int8_op_s / 1e12));
   rates.set("link_gbit_s", Tree(input.link.bytes_s * 8e-9));
   rates.set("link_latency_us", Tree(input.link.latency_s * 1e6));

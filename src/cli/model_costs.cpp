@@ -4,11 +4,19 @@
 
 #include <algorithm>
 #include <string>
+#include <variant>
 
+#include "ops/cpu/tile_panels.hpp"
 #include "stage3_run/capture_writer.hpp"
 
 namespace meshseek::cli {
 namespace {
+
+/// Rows from which on a linear goes through panels; 0: never.
+std::int64_t tile_rows_of(const LinearConfig& linear) {
+  if (linear.program_rule) return linear.program_rule->tile_rows;
+  return linear.program_config ? std::visit([](const auto& program) { return program.tile_rows; }, *linear.program_config) : 0;
+}
 
 /// Of one row with all matrices of a linear.
 Products products_of(const LinearConfig& linear) {
@@ -17,6 +25,8 @@ Products products_of(const LinearConfig& linear) {
   const bool is_int8 =
       linear.compute_kernel_config.math_fidelity == MathFidelity::LoFi && linear.transpose_b && is_block_float(weight.dtype());
   if (is_int8) return {.int8 = count};
+  const auto form = cpu::panel_form(linear.compute_kernel_config.math_fidelity, linear.transpose_b, weight.dtype());
+  if (form == cpu::PanelForm::int16 && tile_rows_of(linear) > 0) return {.int16 = count};
   if (linear.compute_kernel_config.math_fidelity == MathFidelity::HiFi4) return {.fp32 = count};
   return {.bf16 = count};
 }
@@ -39,12 +49,13 @@ void for_each_weight(const Model::Config& config, Visit&& visit) {
 Products& Products::operator+=(const Products& other) {
   fp32 += other.fp32;
   bf16 += other.bf16;
+  int16 += other.int16;
   int8 += other.int8;
   return *this;
 }
 
 Products operator*(double count, const Products& products) {
-  return {.fp32 = count * products.fp32, .bf16 = count * products.bf16, .int8 = count * products.int8};
+  return {.fp32 = count * products.fp32, .bf16 = count * products.bf16, .int16 = count * products.int16, .int8 = count * products.int8};
 }
 
 WeightCosts weight_costs(const Model::Config& config, const HfConfig& hf) {
@@ -94,6 +105,7 @@ PassCosts pass_costs(const WeightCosts& weights, const HfConfig& hf, const PassS
   return {.bytes = weights.fixed_bytes + size.experts_touched * weights.expert_bytes + batch * (tokens * weights.embedding_bytes + cached),
           .fp32_flop = 2.0 * batch * products.fp32,
           .bf16_flop = 2.0 * batch * products.bf16,
+          .int16_flop = 2.0 * batch * products.int16,
           .int8_flop = 2.0 * batch * products.int8};
 }
 

@@ -9,9 +9,10 @@ namespace meshseek::cli {
 
 /// Multiplications, by what multiplies them.
 struct Products {
-  double fp32 = 0.0;  ///< HiFi4
-  double bf16 = 0.0;  ///< HiFi2, and LoFi where it has no int8
-  double int8 = 0.0;  ///< LoFi with block-float weights
+  double fp32 = 0.0;   ///< HiFi4
+  double bf16 = 0.0;   ///< HiFi2, and LoFi where it has no int8
+  double int16 = 0.0;  ///< HiFi2 on panels of int16
+  double int8 = 0.0;   ///< LoFi with block-float weights
 
   Products& operator+=(const Products& other);
 };
@@ -47,9 +48,10 @@ struct PassCosts {
   double bytes = 0.0;      ///< weights and cached tokens, each read once
   double fp32_flop = 0.0;  ///< a multiply-add counts as two
   double bf16_flop = 0.0;
+  double int16_flop = 0.0;
   double int8_flop = 0.0;
 
-  double flop() const { return fp32_flop + bf16_flop + int8_flop; }
+  double flop() const { return fp32_flop + bf16_flop + int16_flop + int8_flop; }
 };
 
 PassCosts pass_costs(const WeightCosts& weights, const HfConfig& hf, const PassSize& size);

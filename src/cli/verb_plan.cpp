@@ -28,6 +28,7 @@ struct PlanFlags {
   std::optional<double> link_message = {};  ///< microseconds
   std::optional<double> read_gb = {};
   std::optional<double> bf16_tflop = {};
+  std::optional<double> int16_top = {};
   std::optional<double> int8_top = {};
   DeviceFlags devices = {};
   bool json = false;
@@ -46,6 +47,7 @@ HfConfig shape_of(const PlanFlags& flags) {
 HostRates host_rates(const MachineRates& measured, bool deterministic) {
   return {.read_bytes_s = measured.read_bytes_s,
           .bf16_flop_s = deterministic ? measured.fp32_flop_s : measured.bf16_flop_s,
+          .int16_op_s = deterministic ? 0.0 : measured.int16_op_s,
           .int8_op_s = measured.int8_op_s};
 }
 
@@ -83,6 +85,7 @@ void set_given_rates(MeshPlanInput& input, const PlanFlags& flags) {
   };
   set(input.host.read_bytes_s, flags.read_gb, 1e9);
   set(input.host.bf16_flop_s, flags.bf16_tflop, 1e12);
+  set(input.host.int16_op_s, flags.int16_top, 1e12);
   set(input.host.int8_op_s, flags.int8_top, 1e12);
   set(input.link.bytes_s, flags.link_gbit, 1e9 / 8.0);
   set(input.link.latency_s, flags.link_latency, 1e-6);
@@ -113,6 +116,9 @@ void add_rate_flags(CLI::App& verb, PlanFlags& flags) {
       "of each further small message that goes at once, to another device or to the same (default 0)", CLI::NonNegativeNumber);
   add("--read-gb-s", flags.read_gb, "rate at which a host reads memory (default: measured)", CLI::PositiveNumber);
   add("--bf16-tflop-s", flags.bf16_tflop, "bf16 rate of a host, without AMX its float32 rate (default: measured)", CLI::PositiveNumber);
+  add("--int16-top-s", flags.int16_top,
+      "int16 rate of a host with AVX-512 VNNI and without AMX (default: measured; where all other rates are given: as bf16)",
+      CLI::PositiveNumber);
   add("--int8-top-s", flags.int8_top, "int8 rate of a host (default: measured)", CLI::PositiveNumber);
   add("--memory-share", flags.input.memory_share, "part of the read rate that decode reaches, as bench shows it (default 0.8)",
       CLI::PositiveNumber);

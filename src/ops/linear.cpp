@@ -56,9 +56,9 @@ class PreparedRows {
  public:
   PreparedRows(const Tensor& x, const LinearConfig& cfg, std::span<const cpu::RowGroup> groups, std::int64_t tile_rows, Device& device) {
     const MathFidelity fidelity = cfg.compute_kernel_config.math_fidelity;
-    const std::int64_t fewest = cpu::fewest_tile_rows(tile_rows, fidelity, cfg.transpose_b);
-    const auto is_on_tiles = [&](const cpu::RowGroup& group) { return fewest > 0 && group.count >= fewest; };
-    if (std::any_of(groups.begin(), groups.end(), is_on_tiles)) panels_.emplace(x, in_features(cfg), fidelity, groups, fewest, device);
+    const std::optional<cpu::PanelForm> form = cpu::panel_form(fidelity, cfg.transpose_b, cfg.input_tensor_b.tensor.dtype());
+    const auto is_on_tiles = [&](const cpu::RowGroup& group) { return form && tile_rows > 0 && group.count >= tile_rows; };
+    if (std::any_of(groups.begin(), groups.end(), is_on_tiles)) panels_.emplace(x, in_features(cfg), *form, groups, tile_rows, device);
     const bool all =
         std::all_of(groups.begin(), groups.end(), [&](const cpu::RowGroup& group) { return group.count == 0 || is_on_tiles(group); });
     const bool with_floats = !cfg.transpose_b;  // what LoFi multiplies there

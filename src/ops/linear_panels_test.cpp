@@ -1,4 +1,4 @@
-// linear() on panels: int8 where this machine has AVX-512 and VNNI, with emulated tiles bf16 too (test_amx_emulated). Elsewhere products of blocks take their
+// linear() on panels: integers where this machine has AVX-512 and VNNI, with emulated tiles bf16 too (test_amx_emulated). Elsewhere products of blocks take their
 // place, which are closer.
 #include <gtest/gtest.h>
 
@@ -15,28 +15,45 @@ namespace {
 using namespace testing;
 using TwoD = MatmulMultiCoreReuseMultiCastProgramConfig;
 
-TEST(LinearOnPanels, Int8SumsAreWithinTheirBound) {
+/// Products of odd shapes with block floats; \param x_rounded to bf16 first
+void expect_integer_bound(MathFidelity fidelity, cpu::PanelForm form, bool x_rounded) {
   Device device(2);
   for (const DataType dtype : {DataType::bfloat8_b, DataType::bfloat4_b}) {
     for (const auto& [in, out, num_tokens] : kOddShapes) {
-      const std::vector<float> x = random_values(num_tokens * in, 3);
-      const LinearConfig cfg = tiled(random_values(out * in, 4), {out, in}, dtype, MathFidelity::LoFi);
+      std::vector<float> x = random_values(num_tokens * in, 3);
+      for (float& value : x) value = x_rounded ? round_to_bf16(value) : value;
+      const LinearConfig cfg = tiled(random_values(out * in, 4), {out, in}, dtype, fidelity);
       const std::vector<float> w = to_float_vector(cfg.input_tensor_b.tensor);
       const std::vector<float> y = to_float_vector(linear(activation(x, {num_tokens, in}, device), cfg));
       const reference::LinearResult exact = reference::linear(x, w, {num_tokens, in, out});
-      const std::vector<double> x_steps = steps_of(x, in, false), w_steps = steps_of(w, in, true);
+      const std::vector<double> x_steps = steps_of(x, in, false, form), w_steps = steps_of(w, in, true, form);
       for (std::int64_t idx = 0; idx < num_tokens * out; ++idx) {
-        const double bound = int8_bound(x, w, x_steps, w_steps, in, idx / out, idx % out);
+        const double bound = integer_bound(x, w, x_steps, w_steps, in, idx / out, idx % out, form);
         ASSERT_NEAR(y[static_cast<std::size_t>(idx)], exact.y[static_cast<std::size_t>(idx)], bound) << to_string(dtype) << " in " << in;
       }
     }
   }
 }
 
+TEST(LinearOnPanels, Int8SumsAreWithinTheirBound) { expect_integer_bound(MathFidelity::LoFi, cpu::PanelForm::int8, false); }
+
+// Where HiFi2 is multiplied as bf16, that is closer for values that are bf16.
+TEST(LinearOnPanels, Int16SumsAreWithinTheirBound) { expect_integer_bound(MathFidelity::HiFi2, cpu::PanelForm::int16, true); }
+
+TEST(LinearOnPanels, HiFi2OfWeightsThatAreNoBlockFloatsHasIntegersNowhere) {
+  Device device(2);
+  const Tensor x = random_activation({20, 96}, 5, device, DataType::bfloat16);
+  const std::vector<float> w = random_values(40 * 96, 6);
+  const Tensor y = linear(x, tiled(w, {40, 96}, DataType::bfloat16, MathFidelity::HiFi2));
+  const LinearConfig exact = tiled(w, {40, 96}, DataType::bfloat16, MathFidelity::HiFi4);
+  const std::vector<float> expected = to_float_vector(linear(x, exact)), actual = to_float_vector(y);
+  for (std::size_t idx = 0; idx < actual.size(); ++idx) ASSERT_NEAR(actual[idx], expected[idx], 1e-4) << idx;
+}
+
 TEST(LinearOnPanels, ARowAloneHasTheBitsItHasAmongOthersHoweverTheProductIsCut) {
   constexpr std::int64_t kIn = 1100, kOut = 77, kTokens = 41;
   for (const MathFidelity fidelity : {MathFidelity::HiFi2, MathFidelity::LoFi}) {
-    if (cpu::fewest_tile_rows(1, fidelity, true) == 0) continue;  // both go through tiles in test_amx_emulated
+    if (!cpu::panel_form(fidelity, true, DataType::bfloat8_b)) continue;  // both go through tiles in test_amx_emulated
     Device device(2);
     const Tensor x = random_activation({kTokens, kIn}, 8, device);
     LinearConfig cfg = tiled(random_values(kOut * kIn, 9), {kOut, kIn}, DataType::bfloat8_b, fidelity);
@@ -58,11 +75,12 @@ TEST(LinearOnPanels, ARowAloneHasTheBitsItHasAmongOthersHoweverTheProductIsCut) 
   }
 }
 
-TEST(LinearOnPanels, WithoutAMatrixUnitOnlyLoFiInPrefillIsMeantForThem) {
+TEST(LinearOnPanels, OnlyPrefillIsMeantForThem) {
   const DeviceDescription device = {.num_cores = 2, .l2_bytes = 2 << 20, .isa = "avx512_vnni"};
   const Shape shape = {64, 512};
   EXPECT_EQ(prefill_linear_config(shape, MathFidelity::LoFi, device).program_rule->tile_rows, 1);
-  EXPECT_EQ(prefill_linear_config(shape, MathFidelity::HiFi2, device).program_rule->tile_rows, 0);
+  EXPECT_EQ(prefill_linear_config(shape, MathFidelity::HiFi2, device).program_rule->tile_rows, 1);
+  EXPECT_EQ(prefill_linear_config(shape, MathFidelity::HiFi4, device).program_rule->tile_rows, 0);
   EXPECT_EQ(prefill_linear_config(shape, MathFidelity::LoFi, device, false).program_rule->tile_rows, 0);
   LinearConfig decode = decode_linear_config(shape, MathFidelity::LoFi, device);
   decode.input_tensor_b = weight_slot(random_values(64 * 512, 1), shape, DataType::bfloat8_b, Layout::tile);

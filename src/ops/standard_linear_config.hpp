@@ -26,7 +26,7 @@ inline LinearConfig prefill_linear_config(Shape shape, MathFidelity fidelity, co
   config.input_tensor_b.shape = std::move(shape);
   config.transpose_b = transpose_b;
   const std::int64_t k = inputs_of(config);
-  const bool has_panels = device.isa == "amx" || (device.isa == "avx512_vnni" && fidelity == MathFidelity::LoFi);
+  const bool has_panels = device.isa == "amx" || device.isa == "avx512_vnni";
   const bool on_tiles = has_panels && transpose_b && fidelity != MathFidelity::HiFi4;
   config.program_rule = on_tiles ? tile_program_rule(k, device) : matmul_program_rule(k, device);
   config.compute_kernel_config.math_fidelity = fidelity;

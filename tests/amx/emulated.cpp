@@ -24,7 +24,7 @@ namespace {
 #include "ops/cpu/amx/emulated_tiles.inc"
 #include "ops/cpu/block_codes.inc"
 #include "ops/cpu/panels/vectors.inc"
-#include "ops/cpu/panels/stored_int8.inc"
+#include "ops/cpu/panels/stored_integers.inc"
 #include "ops/cpu/panels/rows.inc"
 #include "ops/cpu/amx/stored_bf16.inc"
 #include "ops/cpu/amx/products.inc"

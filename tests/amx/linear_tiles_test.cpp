@@ -52,7 +52,7 @@ TEST(LinearOnTiles, Bf16SumsAreWithinTheirBound) {
 }
 
 /// How much of its bound the error of one sum takes. \param x, w rows of as many values
-double share_of_int8_bound(const std::vector<float>& x, std::vector<float> w) {
+double share_of_integer_bound(const std::vector<float>& x, std::vector<float> w) {
   Device device(1);
   const auto in = static_cast<std::int64_t>(x.size());
   w.resize(32 * x.size());
@@ -60,17 +60,17 @@ double share_of_int8_bound(const std::vector<float>& x, std::vector<float> w) {
   const double y = to_float_vector(linear(activation(x, {1, in}, device), cfg))[0];
   const std::vector<float> stored = to_float_vector(cfg.input_tensor_b.tensor);
   const double exact = reference::linear(x, stored, {1, in, 32}).y[0];
-  return std::abs(y - exact) / int8_bound(x, stored, steps_of(x, in, false), steps_of(stored, in, true), in, 0, 0);
+  return std::abs(y - exact) / integer_bound(x, stored, steps_of(x, in, false), steps_of(stored, in, true), in, 0, 0);
 }
 
 /// All rounding errors on one side: what is left of the bound is little, so that larger steps would exceed it.
 TEST(LinearOnTiles, TheBoundOfInt8IsReached) {
   std::vector<float> x(cpu::kTileChunk, 0.499F), ones(cpu::kTileChunk, 1.0F);
   x[100] = 127.0F;  // a step of 1
-  EXPECT_GT(share_of_int8_bound(x, ones), 0.9);
+  EXPECT_GT(share_of_integer_bound(x, ones), 0.9);
   std::vector<float> w(cpu::kTileChunk, 0.49F);
   std::fill_n(w.begin(), 16, 64.0F);  // a step of 1
-  EXPECT_GT(share_of_int8_bound(ones, w), 0.9);
+  EXPECT_GT(share_of_integer_bound(ones, w), 0.9);
 }
 
 TEST(LinearOnTiles, HeadsAndExpertsMeetTheirOwnMatrices) {

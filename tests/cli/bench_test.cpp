@@ -48,10 +48,12 @@ TEST_F(Bench, RowsAreConsistentWithEachOtherAndWithTheModel) {
     const double memory = number(row, "gb_s") / number(row, "read_gb_s");
     const double int8_flop = number(row, "int8_flop_per_token");
     const double bf16_flop = number(row, "bf16_flop_per_token");
-    const double fp32_flop = number(row, "flop_per_token") - int8_flop - bf16_flop;
-    const double compute =
-        tok_s / 1e12 *
-        (fp32_flop / number(row, "fp32_tflop_s") + bf16_flop / number(row, "bf16_tflop_s") + int8_flop / number(row, "int8_top_s"));
+    const double int16_flop = number(row, "int16_flop_per_token");
+    const double int16_s = int16_flop > 0.0 ? int16_flop / number(row, "int16_top_s") : 0.0;
+    const double fp32_flop = number(row, "flop_per_token") - int8_flop - int16_flop - bf16_flop;
+    const double compute = tok_s / 1e12 *
+                           (fp32_flop / number(row, "fp32_tflop_s") + bf16_flop / number(row, "bf16_tflop_s") + int16_s +
+                            int8_flop / number(row, "int8_top_s"));
     EXPECT_GT(bf16_flop, 0.0) << "standard attention is HiFi2";
     EXPECT_GT(fp32_flop, 0.0) << "routers are HiFi4";
     EXPECT_NEAR(number(row, "share"), std::max(memory, compute), 1e-9);

@@ -189,7 +189,7 @@ class Core {
     const std::int64_t num_panels = one_block ? 1 : ceil_div(task.rows.size(), kPanelRows);
     for (std::size_t idx = 0; idx < num_weights; ++idx) {
       if (!tile_slabs_[idx])
-        tile_slabs_[idx].emplace(weight_at(idx), problem_.panels->is_int8(), round_up(plan_.col_block, kPanelRows),
+        tile_slabs_[idx].emplace(weight_at(idx), problem_.panels->form(), round_up(plan_.col_block, kPanelRows),
                                  std::min(k_block, round_up(num_inputs, kTileChunk)), memory_);
       tile_sums_[idx].reserve(static_cast<std::size_t>(panel_size * num_panels), memory_);
     }
@@ -205,11 +205,23 @@ class Core {
           tile_slabs_[idx]->put(product);
           if (one_block && next != nullptr)
             put_part_of_next(product, *next, weight_at(idx), row / kPanelRows, ceil_div(task.rows.size(), kPanelRows));
-          (problem_.panels->is_int8() ? kernels().tiles->multiply_int8 : kernels().tiles->multiply_bf16)(product);
+          multiply_panel(product);
         }
         if (k + k_block >= num_inputs)
           finish_panel(task, {row, std::min(row + kPanelRows, task.rows.end)}, panel * panel_size, product.num_x_tiles);
       }
+    }
+  }
+
+  void multiply_panel(const TileProduct& product) const {
+    const TileKernels& tiles = *kernels().tiles;
+    switch (problem_.panels->form()) {
+      case PanelForm::bf16:
+        return tiles.multiply_bf16(product);
+      case PanelForm::int8:
+        return tiles.multiply_int8(product);
+      case PanelForm::int16:
+        return tiles.multiply_int16(product);
     }
   }
 

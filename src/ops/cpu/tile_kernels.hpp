@@ -15,6 +15,10 @@
 /// where x' and w' are the quantised values, and where s_c = 0 for outputs whose blocks have one exponent in the chunk (bfloat4_b: within 4 of each other).
 /// NaN or infinity in a chunk makes the sums that it meets NaN. Blocks smaller than 2^-119 may count as zero.
 ///
+/// **int16** (HiFi2 of block floats, where there is no matrix unit that multiplies bf16). As int8, but chunks have kInt16Chunk values of k, d_c is
+/// max |x| / 8191, and s_c = 2^(e - 137): blocks whose exponent is at most 4 below the largest of the chunk stay exact, magnitudes of bfloat4_b 8 below. The
+/// bound is that of int8, with one rounding more, of a sum to float32: 2^-24 * (3 + num_chunks) * sum |x' w'|. Blocks smaller than 2^-115 may count as zero.
+///
 /// Every result depends on its own row of x and its own output alone, not on the number of rows nor on how the work is cut up.
 #pragma once
 #include <cstddef>
@@ -30,6 +34,23 @@ inline constexpr std::int64_t kTileChunk =
 
 inline constexpr std::int64_t kBf16Step = 32;  ///< values of k in a tile row
 inline constexpr std::int64_t kInt8Step = 64;
+inline constexpr std::int64_t kInt16Group = 64;  ///< values of k in two tile rows: the even ones in the first, the odd ones in the second
+inline constexpr std::int64_t kInt16Chunk = 128;
+inline constexpr std::int32_t kMostInt8 = 127;
+inline constexpr std::int32_t kMostInt16 = 8191;  ///< kInt16Chunk products with weights of up to 127 * 16 stay below 2^31
+
+/// What packed values are.
+enum class PanelForm : std::uint8_t { bf16, int8, int16 };
+
+/// Tile rows that hold `count` values of k.
+constexpr std::int64_t steps_of(PanelForm form, std::int64_t count) {
+  if (form == PanelForm::int16) return 2 * ((count + kInt16Group - 1) / kInt16Group);
+  const std::int64_t step = form == PanelForm::int8 ? kInt8Step : kBf16Step;
+  return (count + step - 1) / step;
+}
+constexpr std::int64_t value_bytes(PanelForm form) { return form == PanelForm::int8 ? 1 : 2; }
+/// Values of k that share a scale: a divisor of kTileChunk. bf16 has none.
+constexpr std::int64_t scale_chunk(PanelForm form) { return form == PanelForm::int16 ? kInt16Chunk : kTileChunk; }
 
 /// Roundings that a product of bf16 may pass; see above.
 constexpr double tile_roundings(std::int64_t k) { return 18.0 + static_cast<double>((k + 31) / 32); }
@@ -38,8 +59,8 @@ constexpr double tile_roundings(std::int64_t k) { return 18.0 + static_cast<doub
 struct StoredTiles {
   const std::uint8_t* tiles = nullptr;
   std::int64_t num_blocks = 0;  ///< blocks of 16 values of k that belong to the matrix: two in a tile, the last tile may have one
-  void* out = nullptr;          ///< [steps][2 tiles][16 outputs][64 bytes]; int8: the last step is filled up with zeros
-  float* scales = nullptr;      ///< int8: [chunks][32 outputs]
+  void* out = nullptr;          ///< [steps][2 tiles][16 outputs][64 bytes]; integers: the last step is filled up with zeros
+  float* scales = nullptr;      ///< integers: [chunks][32 outputs]
 };
 
 /// Up to 32 rows of x, 64 bytes a step.
@@ -54,10 +75,10 @@ struct PackedRows {
 /// One panel of x and some outputs.
 struct TileProduct {
   const void* x = nullptr;          ///< as PackedRows::out
-  const float* x_scales = nullptr;  ///< int8: [chunks][kPanelRows]
+  const float* x_scales = nullptr;  ///< integers: [chunks][kPanelRows]
   std::int64_t num_x_tiles = 1;     ///< 1 or 2
   const void* w = nullptr;          ///< [num_pairs] of StoredTiles::out
-  const float* w_scales = nullptr;  ///< int8: [num_pairs][chunks][32]
+  const float* w_scales = nullptr;  ///< integers: [num_pairs][chunks][32]
   std::int64_t num_pairs = 0;       ///< of 32 outputs
   std::int64_t num_steps = 0;       ///< of k
   float* sums = nullptr;            ///< [32 * num_pairs outputs][kPanelRows]; with one tile of x the upper half is left alone
@@ -94,18 +115,23 @@ struct TileValues {
   std::int64_t next_bytes = 0;
 };
 
-/// Where there is no matrix unit, int8 products of the same panels may be there alone, with the same bits.
+/// Where there is no matrix unit, integer products of the same panels may be there alone; int8 has the bits of tiles.
 struct TileKernels {
   void (*bf16_of_b8)(const StoredTiles& stored) = nullptr;
   void (*bf16_of_b4)(const StoredTiles& stored) = nullptr;
   void (*int8_of_b8)(const StoredTiles& stored) = nullptr;
   void (*int8_of_b4)(const StoredTiles& stored) = nullptr;
+  void (*int16_of_b8)(const StoredTiles& stored) = nullptr;
+  void (*int16_of_b4)(const StoredTiles& stored) = nullptr;
   std::uint8_t int8_flip = 0;  ///< bits that int8 weights are stored with flipped: 0x80 is 128 added
   /// codes[i] of one chunk of a row, and their scale; `count` is a multiple of 16. NaN or infinity: scale NaN, codes 0.
   float (*quantise)(const float* values, std::int64_t count, std::int8_t* codes) = nullptr;
+  /// The same of a chunk of int16: `count` is a multiple of kInt16Group; of each such group the even codes come before the odd ones.
+  float (*quantise_int16)(const float* values, std::int64_t count, std::int16_t* codes) = nullptr;
   void (*pack)(const PackedRows& rows) = nullptr;
   void (*multiply_bf16)(const TileProduct& product) = nullptr;  ///< null: none
   void (*multiply_int8)(const TileProduct& product) = nullptr;
+  void (*multiply_int16)(const TileProduct& product) = nullptr;  ///< null: none; then there is multiply_bf16, or HiFi2 has no panels
   /// rows[t * stride + r] = sums[r * kPanelRows + t] for 16 * num_tiles rows t and num_outputs (a multiple of 16) outputs r.
   void (*transpose_sums)(const float* sums, std::int64_t num_tiles, std::int64_t num_outputs, float* rows, std::int64_t stride) = nullptr;
   /// Attention, or null; bounds in cpu/tile_attention.hpp.
@@ -116,8 +142,11 @@ struct TileKernels {
   /// `rounds` times kTileRound products of two tiles: what a matrix unit can do at most; or null. \return something of the result
   float (*multiply_add_bf16)(std::int64_t rounds) = nullptr;
   float (*multiply_add_int8)(std::int64_t rounds) = nullptr;
+  /// `rounds` times kInt16Round products of int16, as Kernels::multiply_add; or null.
+  std::int32_t (*multiply_add_int16)(std::int64_t rounds) = nullptr;
 };
 
 inline constexpr std::int64_t kTileRound = 4;
+inline constexpr std::int64_t kInt16Round = 12 * 32;
 
 }  // namespace meshseek::cpu

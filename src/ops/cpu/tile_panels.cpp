@@ -4,23 +4,25 @@
 
 #include "ops/cpu/kernels.hpp"
 #include "ops/memory.hpp"
+#include "tensor/block_float.hpp"
 
 namespace meshseek::cpu {
 
-std::int64_t fewest_tile_rows(std::int64_t tile_rows, MathFidelity fidelity, bool transpose_b) {
+std::optional<PanelForm> panel_form(MathFidelity fidelity, bool transpose_b, DataType weight_dtype) {
   const TileKernels* tiles = kernels().tiles;
-  if (tiles == nullptr || !transpose_b || fidelity == MathFidelity::HiFi4) return 0;
-  return fidelity == MathFidelity::LoFi || tiles->multiply_bf16 != nullptr ? tile_rows : 0;
+  if (tiles == nullptr || !transpose_b || fidelity == MathFidelity::HiFi4) return std::nullopt;
+  if (fidelity == MathFidelity::LoFi) return PanelForm::int8;
+  if (tiles->multiply_bf16 != nullptr) return PanelForm::bf16;
+  if (is_block_float(weight_dtype)) return PanelForm::int16;
+  return std::nullopt;
 }
 
-TilePanels::TilePanels(const Tensor& x, std::int64_t cols, MathFidelity fidelity, std::span<const RowGroup> groups,
-                       std::int64_t fewest_rows, Device& device)
-    : is_int8_(fidelity == MathFidelity::LoFi),
-      num_steps_(ceil_div(cols, is_int8_ ? kInt8Step : kBf16Step)),
-      num_chunks_(ceil_div(cols, kTileChunk)) {
+TilePanels::TilePanels(const Tensor& x, std::int64_t cols, PanelForm form, std::span<const RowGroup> groups, std::int64_t fewest_rows,
+                       Device& device)
+    : form_(form), num_steps_(steps_of(form, cols)), num_scales_(form == PanelForm::bf16 ? 0 : ceil_div(cols, scale_chunk(form))) {
   const std::vector<Panel> panels = place(groups, fewest_rows);
   values_ = make_scratch<std::uint8_t>(static_cast<std::size_t>(num_tiles_ * num_steps_ * kTileBytes), device);
-  if (is_int8_) scales_ = make_scratch<float>(static_cast<std::size_t>(num_tiles_ * num_chunks_ * kPanelRows), device);
+  scales_ = make_scratch<float>(static_cast<std::size_t>(num_tiles_ * num_scales_ * kPanelRows), device);
   const RowReader reader(x, cols);
   device.team().parallel_for(panels.size(), 1, [&](std::size_t begin, std::size_t end) {
     for (std::size_t idx = begin; idx < end; ++idx) fill(panels[idx], reader, cols);
@@ -50,30 +52,36 @@ std::vector<TilePanels::Panel> TilePanels::place(std::span<const RowGroup> group
   return panels;
 }
 
+/// Some values of a row, padded to whole steps. \param count at most a kTileChunk  \param scales of the row, kPanelRows apart
+void TilePanels::code(const float* values, std::int64_t count, std::uint8_t* out, float* scales) const {
+  if (form_ == PanelForm::bf16) return kernels().narrow_bf16(values, count, reinterpret_cast<std::uint16_t*>(out));
+  for (std::int64_t idx = 0; idx < count; idx += scale_chunk(form_), scales += kPanelRows) {
+    const std::int64_t size = std::min(scale_chunk(form_), count - idx);
+    if (form_ == PanelForm::int8)
+      *scales = kernels().tiles->quantise(values + idx, size, reinterpret_cast<std::int8_t*>(out) + idx);
+    else
+      *scales = kernels().tiles->quantise_int16(values + idx, size, reinterpret_cast<std::int16_t*>(out) + idx);
+  }
+}
+
 void TilePanels::fill(const Panel& panel, const RowReader& reader, std::int64_t cols) const {
   const RowGroup& group = *panel.group;
   const std::int64_t num_rows = std::min(kPanelRows, group.count - panel.row);
   const std::int64_t num_tiles = ceil_div(num_rows, kTileRows);
-  const std::int64_t step_values = is_int8_ ? kInt8Step : kBf16Step;
+  const std::int64_t row_bytes = kTileChunk * value_bytes(form_);
   AlignedBuffer<float> line(static_cast<std::size_t>(kTileChunk));
-  AlignedBuffer<std::uint8_t> rows(static_cast<std::size_t>(kPanelRows * kTileChunk * 2));
-  const std::int64_t row_bytes = is_int8_ ? kTileChunk : 2 * kTileChunk;
-  for (std::int64_t chunk = 0; chunk < num_chunks_; ++chunk) {
-    const std::int64_t first = chunk * kTileChunk;
+  AlignedBuffer<std::uint8_t> rows(static_cast<std::size_t>(kPanelRows * row_bytes));
+  for (std::int64_t first = 0; first < cols; first += kTileChunk) {
     const std::int64_t count = std::min(kTileChunk, cols - first);
-    const std::int64_t num_steps = ceil_div(count, step_values);
-    std::fill(line.data() + count, line.data() + num_steps * step_values, 0.0F);
+    const std::int64_t num_steps = steps_of(form_, count);
+    const std::int64_t padded = num_steps * 64 / value_bytes(form_);
+    std::fill(line.data() + count, line.data() + padded, 0.0F);
+    float* scales = scales_.get() + (panel.first_tile * num_scales_ + first / scale_chunk(form_)) * kPanelRows;
     for (std::int64_t row = 0; row < num_rows; ++row) {
-      std::uint8_t* out = rows.data() + row * row_bytes;
       reader.read_at(group.first_x + (panel.row + row) * group.step_x, first, line.data(), count);
-      if (is_int8_) {
-        float* scales = scales_.get() + (panel.first_tile * num_chunks_ + chunk) * kPanelRows;
-        scales[row] = kernels().tiles->quantise(line.data(), num_steps * step_values, reinterpret_cast<std::int8_t*>(out));
-      } else {
-        kernels().narrow_bf16(line.data(), num_steps * step_values, reinterpret_cast<std::uint16_t*>(out));
-      }
+      code(line.data(), padded, rows.data() + row * row_bytes, scales + row);
     }
-    std::uint8_t* packed = values_.get() + (panel.first_tile * num_steps_ + first / step_values * num_tiles) * kTileBytes;
+    std::uint8_t* packed = values_.get() + (panel.first_tile * num_steps_ + steps_of(form_, first) * num_tiles) * kTileBytes;
     kernels().tiles->pack({.rows = rows.data(), .row_bytes = row_bytes, .num_rows = num_rows, .num_steps = num_steps, .out = packed});
   }
 }
@@ -82,24 +90,23 @@ void TilePanels::put(TileProduct& product, std::int64_t matrix_idx, std::int64_t
   const auto group = static_cast<std::size_t>(matrix_idx);
   const std::int64_t first_tile = first_tiles_[group] + row / kTileRows;
   product.num_x_tiles = std::min<std::int64_t>(2, ceil_div(counts_[group] - row, kTileRows));
-  const std::int64_t first_step = k / (is_int8_ ? kInt8Step : kBf16Step);
-  product.x = values_.get() + (first_tile * num_steps_ + first_step * product.num_x_tiles) * kTileBytes;
-  if (is_int8_) product.x_scales = scales_.get() + (first_tile * num_chunks_ + k / kTileChunk) * kPanelRows;
+  product.x = values_.get() + (first_tile * num_steps_ + steps_of(form_, k) * product.num_x_tiles) * kTileBytes;
+  product.x_scales = scales_.get() + (first_tile * num_scales_ + k / scale_chunk(form_)) * kPanelRows;
 }
 
-TileSlab::TileSlab(const WeightMatrix& weight, bool is_int8, std::int64_t outputs, std::int64_t k, std::pmr::memory_resource& memory)
+TileSlab::TileSlab(const WeightMatrix& weight, PanelForm form, std::int64_t outputs, std::int64_t k, std::pmr::memory_resource& memory)
     : weight_(&weight),
-      is_int8_(is_int8),
-      values_(static_cast<std::size_t>(outputs * k * (is_int8 ? 1 : 2)), memory),
-      scales_(is_int8 ? static_cast<std::size_t>(outputs * (k / kTileChunk)) : 0, memory) {}
+      form_(form),
+      values_(static_cast<std::size_t>(outputs * k * value_bytes(form)), memory),
+      scales_(form == PanelForm::bf16 ? 0 : static_cast<std::size_t>(outputs * (k / scale_chunk(form))), memory) {}
 
 void TileSlab::decode(std::int64_t matrix_idx, std::int64_t output, std::int64_t count, WeightMatrix::Columns k) {
   num_pairs_ = ceil_div(count, kPanelRows);
-  num_steps_ = ceil_div(k.count, is_int8_ ? kInt8Step : kBf16Step);
-  if (is_int8_)
-    weight_->decode_int8_tiles(matrix_idx, output, count, k, values_.data(), scales_.data());
-  else
+  num_steps_ = steps_of(form_, k.count);
+  if (form_ == PanelForm::bf16)
     weight_->decode_bf16_tiles(matrix_idx, output, count, k, values_.data());
+  else
+    weight_->decode_integer_tiles(form_, matrix_idx, output, count, k, values_.data(), scales_.data());
 }
 
 void TileSlab::put(TileProduct& product) const {

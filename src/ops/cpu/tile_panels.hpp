@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <memory_resource>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -16,18 +17,17 @@
 
 namespace meshseek::cpu {
 
-/// From how many rows that meet one matrix on products of this kind go through tiles: `tile_rows` of the plan; 0: never, because that says so, the fidelity or
-/// the order of the weight has no such product, or this machine has no tiles.
-std::int64_t fewest_tile_rows(std::int64_t tile_rows, MathFidelity fidelity, bool transpose_b);
+/// The form of panels in which this machine multiplies a kind of product; none where the fidelity, the order or the type of the weight has no such product.
+std::optional<PanelForm> panel_form(MathFidelity fidelity, bool transpose_b, DataType weight_dtype);
 
-/// The rows of x that meet matrices of a stack on tiles, packed once per product: 32 at a time, bf16 (HiFi2) or int8 (LoFi).
+/// The rows of x that meet matrices of a stack on tiles, packed once per product: 32 at a time, int8 (LoFi), bf16 or int16 (HiFi2).
 class TilePanels {
  public:
   /// \param groups one per matrix; those with fewer than `fewest_rows` rows are left out
-  TilePanels(const Tensor& x, std::int64_t cols, MathFidelity fidelity, std::span<const RowGroup> groups, std::int64_t fewest_rows,
+  TilePanels(const Tensor& x, std::int64_t cols, PanelForm form, std::span<const RowGroup> groups, std::int64_t fewest_rows,
              Device& device);
 
-  bool is_int8() const { return is_int8_; }
+  PanelForm form() const { return form_; }
   /// Whether the rows of this matrix are here.
   bool serves(std::int64_t matrix_idx) const { return first_tiles_[static_cast<std::size_t>(matrix_idx)] >= 0; }
   /// Rows from `row` (a multiple of 32) of the matrix's group on, and values of k from `k` (a multiple of kTileChunk): fills in x, x_scales, num_x_tiles.
@@ -42,22 +42,23 @@ class TilePanels {
   };
   std::vector<Panel> place(std::span<const RowGroup> groups, std::int64_t fewest_rows);
   void fill(const Panel& panel, const RowReader& reader, std::int64_t cols) const;
+  void code(const float* values, std::int64_t count, std::uint8_t* out, float* scales) const;
 
-  bool is_int8_;
+  PanelForm form_;
   std::int64_t num_steps_;                      ///< of 64 bytes
-  std::int64_t num_chunks_;                     ///< of kTileChunk values
+  std::int64_t num_scales_;                     ///< of a row; bf16 has none
   std::vector<std::int64_t> first_tiles_ = {};  ///< of each group; -1: left out
   std::vector<std::int64_t> counts_ = {};
   std::int64_t num_tiles_ = 0;
   std::shared_ptr<std::uint8_t> values_;  ///< [tiles of 16 rows, num_steps, 1024], those of a panel interleaved
-  std::shared_ptr<float> scales_;         ///< [tiles of 16 rows, num_chunks, 32]: a panel's with its first tile
+  std::shared_ptr<float> scales_;         ///< [tiles of 16 rows, num_scales, 32]: a panel's with its first tile
 };
 
 /// Outputs of one matrix decoded into tiles, a block of k at a time.
 class TileSlab {
  public:
   /// Room for `outputs` (a multiple of 32) times `k` values (a multiple of kTileChunk).
-  TileSlab(const WeightMatrix& weight, bool is_int8, std::int64_t outputs, std::int64_t k, std::pmr::memory_resource& memory);
+  TileSlab(const WeightMatrix& weight, PanelForm form, std::int64_t outputs, std::int64_t k, std::pmr::memory_resource& memory);
 
   void decode(std::int64_t matrix_idx, std::int64_t output, std::int64_t count, WeightMatrix::Columns k);
   /// Fills in all that is of w, and num_steps.
@@ -65,7 +66,7 @@ class TileSlab {
 
  private:
   const WeightMatrix* weight_;
-  bool is_int8_;
+  PanelForm form_;
   std::int64_t num_pairs_ = 0;
   std::int64_t num_steps_ = 0;
   AlignedBuffer<std::uint8_t> values_;

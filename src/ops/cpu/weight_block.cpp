@@ -8,7 +8,6 @@
 #include "base/error.hpp"
 #include "ops/cpu/aligned_buffer.hpp"
 #include "ops/cpu/kernels.hpp"
-#include "ops/cpu/tile_kernels.hpp"
 #include "tensor/block_float.hpp"
 #include "tensor/tile_layout.hpp"
 
@@ -47,14 +46,20 @@ struct MagnitudeGroup {
   }
 };
 
-/// The values from `count` on in the last step of a pair of tiles: the file's padding need not be zero.
-void clear_beyond(std::uint8_t* pair, std::int64_t count, std::int64_t step_values) {
-  if (count % step_values == 0) return;
-  const std::int64_t value_bytes = 64 / step_values;
-  std::uint8_t* step = pair + count / step_values * 2 * kTileBytes;
-  for (std::int64_t row = 0; row < kPanelRows; ++row)
-    std::memset(step + row * 64 + count % step_values * value_bytes, 0,
-                static_cast<std::size_t>((step_values - count % step_values) * value_bytes));
+/// Keeps so many bytes of the rows of a pair of tiles.
+void clear_ends(std::uint8_t* step, std::int64_t kept) {
+  for (std::int64_t row = 0; row < kPanelRows; ++row) std::memset(step + row * 64 + kept, 0, static_cast<std::size_t>(64 - kept));
+}
+
+/// The values from `count` on in the last steps of a pair of tiles: the file's padding need not be zero.
+void clear_beyond(std::uint8_t* pair, std::int64_t count, PanelForm form) {
+  const std::int64_t group = form == PanelForm::bf16 ? kBf16Step : kInt16Group;  // of int8 a step
+  const std::int64_t rest = count % group;
+  if (rest == 0) return;
+  std::uint8_t* step = pair + steps_of(form, count - rest) * 2 * kTileBytes;
+  if (form != PanelForm::int16) return clear_ends(step, rest * value_bytes(form));
+  clear_ends(step, (rest + 1) / 2 * value_bytes(form));
+  clear_ends(step + 2 * kTileBytes, rest / 2 * value_bytes(form));
 }
 
 }  // namespace
@@ -157,7 +162,7 @@ void WeightMatrix::decode_bf16_tiles(std::int64_t matrix_idx, std::int64_t row, 
     }
     const auto decode = dtype_ == DataType::bfloat8_b ? tile_kernels.bf16_of_b8 : tile_kernels.bf16_of_b4;
     decode({.tiles = tiles(matrix_idx, row + idx, columns), .num_blocks = ceil_div(columns.count, kFaceSize), .out = pair});
-    clear_beyond(pair, columns.count, kBf16Step);
+    clear_beyond(pair, columns.count, PanelForm::bf16);
   }
 }
 
@@ -173,16 +178,19 @@ void WeightMatrix::narrow_tiles(std::int64_t matrix_idx, std::int64_t row, std::
   }
 }
 
-void WeightMatrix::decode_int8_tiles(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns, void* out,
-                                     float* scales) const {
-  const auto decode = dtype_ == DataType::bfloat8_b ? kernels().tiles->int8_of_b8 : kernels().tiles->int8_of_b4;
+void WeightMatrix::decode_integer_tiles(PanelForm form, std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns,
+                                        void* out, float* scales) const {
+  const TileKernels& tile_kernels = *kernels().tiles;
+  const bool eight = dtype_ == DataType::bfloat8_b;
+  const auto decode = form == PanelForm::int8 ? (eight ? tile_kernels.int8_of_b8 : tile_kernels.int8_of_b4)
+                                              : (eight ? tile_kernels.int16_of_b8 : tile_kernels.int16_of_b4);
   auto* pair = static_cast<std::uint8_t*>(out);
   for (std::int64_t idx = 0; idx < count; idx += kPanelRows) {
     decode(
         {.tiles = tiles(matrix_idx, row + idx, columns), .num_blocks = ceil_div(columns.count, kFaceSize), .out = pair, .scales = scales});
-    clear_beyond(pair, columns.count, kInt8Step);
-    pair += ceil_div(columns.count, kInt8Step) * 2 * kTileBytes;
-    scales += ceil_div(columns.count, kTileChunk) * kPanelRows;
+    clear_beyond(pair, columns.count, form);
+    pair += steps_of(form, columns.count) * 2 * kTileBytes;
+    scales += ceil_div(columns.count, scale_chunk(form)) * kPanelRows;
   }
 }
 

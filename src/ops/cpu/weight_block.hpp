@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "ops/cpu/tile_kernels.hpp"
 #include "tensor/tensor.hpp"
 #include "tensor/tile_layout.hpp"
 
@@ -46,8 +47,9 @@ class WeightMatrix {
   /// All types: outputs row.. (a multiple of 32), `count` of them, as left operands of products on tiles (StoredTiles::out, one pair after the other), zeros
   /// beyond the columns; what stands for outputs beyond `count` may be anything.
   void decode_bf16_tiles(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns, void* out) const;
-  /// Block-float only. \param scales [pairs][chunks][32]; columns.begin is a multiple of kTileChunk
-  void decode_int8_tiles(std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns, void* out, float* scales) const;
+  /// Block-float only. \param form int8 or int16  \param scales [pairs][chunks][32]; columns.begin is a multiple of kTileChunk
+  void decode_integer_tiles(PanelForm form, std::int64_t matrix_idx, std::int64_t row, std::int64_t count, Columns columns, void* out,
+                            float* scales) const;
 
  private:
   void decode_row(std::int64_t matrix_idx, std::int64_t row, Columns columns, float* out) const;

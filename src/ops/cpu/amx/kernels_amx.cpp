@@ -60,7 +60,7 @@ constexpr std::int32_t kInt8Flip = 0;  // tiles multiply signed by signed
 // clang-format off
 #include "ops/cpu/block_codes.inc"
 #include "ops/cpu/panels/vectors.inc"
-#include "ops/cpu/panels/stored_int8.inc"
+#include "ops/cpu/panels/stored_integers.inc"
 #include "ops/cpu/panels/rows.inc"
 #include "ops/cpu/amx/stored_bf16.inc"
 #include "ops/cpu/amx/products.inc"

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <immintrin.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -26,7 +27,7 @@ namespace {
 #include "ops/cpu/amx/emulated_tiles.inc"
 #include "ops/cpu/block_codes.inc"
 #include "ops/cpu/panels/vectors.inc"
-#include "ops/cpu/panels/stored_int8.inc"
+#include "ops/cpu/panels/stored_integers.inc"
 #include "ops/cpu/panels/rows.inc"
 #include "ops/cpu/amx/stored_bf16.inc"
 #include "ops/cpu/amx/products.inc"
@@ -193,6 +194,62 @@ TEST(AmxProducts, Int8SumsAreWithinTheirBoundOverAllSizes) {
     for (const std::int64_t pairs : {2, 3}) expect_int8_bound(*table, int8_operands(19, pairs, 192, ++seed));
     for (const std::int64_t k : {64, 448, 512, 576, 1024, 1600}) expect_int8_bound(*table, int8_operands(17, 2, k, ++seed));
   }
+}
+
+/// Sums of int16 panels, the order of float32 included. \param codes [num_rows][k], [32 * num_pairs][k], the even ones of 64 before the odd ones
+std::vector<float> int16_sums(const Operands& o, const std::vector<std::int16_t>& x, const std::vector<std::int16_t>& w) {
+  std::vector<float> sums(static_cast<std::size_t>(o.num_pairs * 1024), -7.0F);
+  const std::int64_t chunks = (o.k + kInt16Chunk - 1) / kInt16Chunk;
+  for (std::int64_t idx = 0; idx < o.num_pairs * 1024; ++idx) {
+    const std::int64_t row = idx % 32, output = idx / 32;
+    float& sum = sums[static_cast<std::size_t>(idx)];
+    if (row >= 16 * o.num_x_tiles()) continue;
+    sum = 0.0F;
+    for (std::int64_t chunk = 0; row < o.num_rows && chunk < chunks; ++chunk) {
+      std::int32_t exact = 0;
+      for (std::int64_t k = chunk * kInt16Chunk; k < std::min(o.k, (chunk + 1) * kInt16Chunk); ++k)
+        exact += x[static_cast<std::size_t>(row * o.k + k)] * w[static_cast<std::size_t>(output * o.k + k)];
+      const float x_scale = o.x_scales[static_cast<std::size_t>(chunk * 32 + row)];
+      sum = std::fma(static_cast<float>(exact) * x_scale,
+                     o.w_scales[static_cast<std::size_t>((output / 32 * chunks + chunk) * 32 + output % 32)], sum);
+    }
+  }
+  return sums;
+}
+
+/// \param most magnitudes of x and w; with these alone when `extreme`
+void expect_int16_bits(const TileKernels& table, std::int64_t num_rows, std::int64_t num_pairs, std::int64_t k, bool extreme) {
+  Operands operands = {.num_rows = num_rows, .num_pairs = num_pairs, .k = k};
+  std::mt19937 generator(static_cast<unsigned>(num_rows + k));
+  const auto codes_of = [&](std::int64_t count, int most) {
+    std::vector<std::int16_t> codes(static_cast<std::size_t>(count));
+    for (std::int16_t& code : codes)
+      code = static_cast<std::int16_t>(extreme ? most : static_cast<int>(generator() % static_cast<unsigned>(2 * most + 1)) - most);
+    return codes;
+  };
+  const auto bytes_of = [](const std::vector<std::int16_t>& codes) {
+    std::vector<std::uint8_t> bytes(codes.size() * 2);
+    std::memcpy(bytes.data(), codes.data(), bytes.size());
+    return bytes;
+  };
+  const std::vector<std::int16_t> x = codes_of(num_rows * k, kMostInt16), w = codes_of(32 * num_pairs * k, 127 * 16);
+  operands.place(2, bytes_of(x), bytes_of(w));
+  const std::int64_t chunks = (k + kInt16Chunk - 1) / kInt16Chunk;
+  operands.x_scales = random_floats(chunks * 32, 71);
+  for (std::int64_t idx = 0; idx < chunks * 32 * num_pairs; ++idx)
+    operands.w_scales.push_back(std::ldexp(1.0F, static_cast<int>(generator() % 9) - 4));
+  std::vector<float> sums(static_cast<std::size_t>(num_pairs * 1024), -7.0F);
+  table.multiply_int16(operands.product(sums, k / 32));
+  EXPECT_EQ(sums, int16_sums(operands, x, w)) << num_rows << " rows, k " << k;
+}
+
+TEST(PanelProducts, Int16SumsAreExactAndScaledInTheOrderOfK) {
+  if (!has_avx512()) return;  // no other machine has the kernel
+  const TileKernels& table = avx512_vnni::kPanelKernels;
+  for (std::int64_t rows = 1; rows <= 32; ++rows) expect_int16_bits(table, rows, 1, 64, false);
+  for (const std::int64_t pairs : {2, 3}) expect_int16_bits(table, 19, pairs, 192, false);
+  for (const std::int64_t k : {64, 128, 192, 512, 1600}) expect_int16_bits(table, 17, 2, k, false);
+  expect_int16_bits(table, 3, 1, 256, true);  // as large as sums become
 }
 
 TEST(AmxProducts, AddToWhatIsThere) {

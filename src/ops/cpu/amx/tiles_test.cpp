@@ -27,7 +27,7 @@ namespace {
 #include "ops/cpu/amx/emulated_tiles.inc"
 #include "ops/cpu/block_codes.inc"
 #include "ops/cpu/panels/vectors.inc"
-#include "ops/cpu/panels/stored_int8.inc"
+#include "ops/cpu/panels/stored_integers.inc"
 #include "ops/cpu/panels/rows.inc"
 #include "ops/cpu/amx/stored_bf16.inc"
 #include "ops/cpu/amx/products.inc"
@@ -154,53 +154,94 @@ TEST(AmxStoredTiles, Bf16TilesAreTheDecodedValuesBitForBit) {
   }
 }
 
-/// What int8_of_* made of some tiles.
-struct Int8Tiles {
-  std::vector<std::int8_t> codes;
-  std::vector<float> scales;
+/// What decodes tiles to integers of one form.
+struct IntegerDecoder {
+  PanelForm form;
+  void (*of_b8)(const StoredTiles&);
+  void (*of_b4)(const StoredTiles&);
+  std::uint8_t flip = 0;
 
-  Int8Tiles(const TileKernels& table, const std::vector<std::uint8_t>& tiles, DataType dtype, std::int64_t num_blocks)
-      : codes(static_cast<std::size_t>((num_blocks + 3) / 4 * 2048) + 1, 77),
-        scales(static_cast<std::size_t>((num_blocks + 31) / 32 * 32) + 1, -7.0F) {
-    (dtype == DataType::bfloat8_b ? table.int8_of_b8 : table.int8_of_b4)(
-        {.tiles = tiles.data(), .num_blocks = num_blocks, .out = codes.data(), .scales = scales.data()});
-    EXPECT_EQ(codes.back(), 77);
-    EXPECT_EQ(scales.back(), -7.0F);
-    codes.pop_back();
-    codes = flipped(std::move(codes), table);
-  }
-  float scale(std::int64_t row, std::int64_t k) const { return scales[static_cast<std::size_t>(k / kTileChunk * 32 + row)]; }
-  std::int8_t code(std::int64_t row, std::int64_t k) const { return codes[static_cast<std::size_t>((k / 64 * 32 + row) * 64 + k % 64)]; }
+  int more_bits() const { return form == PanelForm::int16 ? 4 : 0; }
 };
 
-TEST(AmxStoredTiles, Int8CodesAreTheValuesToHalfAStepOfTheLargestExponent) {
+/// int8 of all tables, int16 of those that have it, and of the emulation's vectors.
+std::vector<IntegerDecoder> integer_decoders() {
+  std::vector<IntegerDecoder> all = {{PanelForm::int16, integers_of_stored<PanelForm::int16, 7>, integers_of_stored<PanelForm::int16, 3>}};
   for (const TileKernels* table : decoders()) {
-    for (const DataType dtype : {DataType::bfloat8_b, DataType::bfloat4_b}) {
-      for (const std::int64_t num_blocks : {1, 2, 3, 5, 31, 32, 33, 67}) {
-        const std::int64_t num_tiles = (num_blocks + 1) / 2;
-        const std::vector<std::uint8_t> tiles = random_tiles(num_tiles, dtype, 118, 127, static_cast<unsigned>(num_blocks));
-        const std::vector<float> values = decoded(tiles, dtype);
-        const Int8Tiles made(*table, tiles, dtype, num_blocks);
-        for (std::int64_t row = 0; row < 32; ++row) {
-          int top = 0;
-          for (std::int64_t k = 0; k < num_blocks * 16; ++k) {
-            if (k % kTileChunk == 0) top = 0;
-            for (std::int64_t block = k / 16; k % kTileChunk == 0 && block < num_blocks && block < k / 16 + 32; ++block)
-              top = std::max<int>(
-                  top, tiles[static_cast<std::size_t>(block / 2 * tile_bytes(dtype) + (row / 16 * 2 + block % 2) * 16 + row % 16)]);
-            const float scale = made.scale(row, k), value = values[static_cast<std::size_t>(row * num_tiles * 32 + k)];
-            ASSERT_EQ(scale, std::ldexp(1.0F, top - 133));
-            ASSERT_LE(std::abs(static_cast<float>(made.code(row, k)) * scale - value), scale / 2) << row << ", " << k;
-          }
-          for (std::int64_t k = num_tiles * 32; k < (num_blocks + 3) / 4 * 64; ++k) ASSERT_EQ(made.code(row, k), 0) << "beyond the tiles";
-        }
+    all.push_back({PanelForm::int8, table->int8_of_b8, table->int8_of_b4, table->int8_flip});
+    if (table->int16_of_b8 != nullptr) all.push_back({PanelForm::int16, table->int16_of_b8, table->int16_of_b4});
+  }
+  return all;
+}
+
+/// What a decoder made of some tiles.
+class IntegerTiles {
+ public:
+  IntegerTiles(const IntegerDecoder& decoder, const std::vector<std::uint8_t>& tiles, DataType dtype, std::int64_t num_blocks)
+      : form_(decoder.form),
+        bytes_(static_cast<std::size_t>(steps_of(form_, num_blocks * 16) * 2048) + 1, 77),
+        scales_(static_cast<std::size_t>((num_blocks * 16 + scale_chunk(form_) - 1) / scale_chunk(form_) * 32) + 1, -7.0F) {
+    (dtype == DataType::bfloat8_b ? decoder.of_b8 : decoder.of_b4)(
+        {.tiles = tiles.data(), .num_blocks = num_blocks, .out = bytes_.data(), .scales = scales_.data()});
+    EXPECT_EQ(bytes_.back(), 77);
+    EXPECT_EQ(scales_.back(), -7.0F);
+    bytes_.pop_back();
+    for (std::uint8_t& byte : bytes_) byte = static_cast<std::uint8_t>(byte ^ decoder.flip);
+  }
+
+  float scale(std::int64_t row, std::int64_t k) const { return scales_[static_cast<std::size_t>(k / scale_chunk(form_) * 32 + row)]; }
+  int code(std::int64_t row, std::int64_t k) const {
+    if (form_ == PanelForm::int8) return static_cast<std::int8_t>(bytes_[static_cast<std::size_t>((k / 64 * 32 + row) * 64 + k % 64)]);
+    std::int16_t code = 0;
+    std::memcpy(&code, bytes_.data() + ((k / 64 * 2 + k % 2) * 32 + row) * 64 + k % 64 / 2 * 2, sizeof(code));
+    return code;
+  }
+  const std::vector<std::uint8_t>& bytes() const { return bytes_; }
+  const std::vector<float>& scales() const { return scales_; }
+
+ private:
+  PanelForm form_;
+  std::vector<std::uint8_t> bytes_;
+  std::vector<float> scales_;
+};
+
+/// The exponent of a block.
+int exponent_of(const std::vector<std::uint8_t>& tiles, DataType dtype, std::int64_t row, std::int64_t block) {
+  return tiles[static_cast<std::size_t>(block / 2 * tile_bytes(dtype) + (row / 16 * 2 + block % 2) * 16 + row % 16)];
+}
+
+void expect_half_steps(const IntegerDecoder& decoder, DataType dtype, std::int64_t num_blocks) {
+  const std::int64_t num_tiles = (num_blocks + 1) / 2, chunk_blocks = scale_chunk(decoder.form) / 16;
+  const std::vector<std::uint8_t> tiles = random_tiles(num_tiles, dtype, 118, 127, static_cast<unsigned>(num_blocks));
+  const std::vector<float> values = decoded(tiles, dtype);
+  const IntegerTiles made(decoder, tiles, dtype, num_blocks);
+  for (std::int64_t row = 0; row < 32; ++row) {
+    int top = 0;
+    for (std::int64_t k = 0; k < num_blocks * 16; ++k) {
+      if (k / 16 % chunk_blocks == 0 && k % 16 == 0) {
+        top = 0;
+        for (std::int64_t block = k / 16; block < std::min(num_blocks, k / 16 + chunk_blocks); ++block)
+          top = std::max(top, exponent_of(tiles, dtype, row, block));
       }
+      const float scale = made.scale(row, k), value = values[static_cast<std::size_t>(row * num_tiles * 32 + k)];
+      ASSERT_EQ(scale, std::ldexp(1.0F, top - 133 - decoder.more_bits()));
+      const bool is_exact = top - exponent_of(tiles, dtype, row, k / 16) <= decoder.more_bits();
+      ASSERT_LE(std::abs(static_cast<float>(made.code(row, k)) * scale - value), is_exact ? 0.0F : scale / 2) << row << ", " << k;
+    }
+    for (std::int64_t k = num_tiles * 32; k < (num_blocks + 3) / 4 * 64; ++k) ASSERT_EQ(made.code(row, k), 0) << "beyond the tiles";
+  }
+}
+
+TEST(AmxStoredTiles, IntegersAreTheValuesToHalfAStepOfTheLargestExponent) {
+  for (const IntegerDecoder& decoder : integer_decoders()) {
+    for (const DataType dtype : {DataType::bfloat8_b, DataType::bfloat4_b}) {
+      for (const std::int64_t num_blocks : {1, 2, 3, 5, 7, 8, 9, 31, 32, 33, 67}) expect_half_steps(decoder, dtype, num_blocks);
     }
   }
 }
 
 TEST(AmxStoredTiles, BlocksWithoutNumbersMakeTheScaleOfTheirOutputNaN) {
-  for (const TileKernels* table : decoders()) {
+  for (const IntegerDecoder& decoder : integer_decoders()) {
     for (const DataType dtype : {DataType::bfloat8_b, DataType::bfloat4_b}) {
       std::vector<std::uint8_t> tiles = random_tiles(3, dtype, 100, 110, 3);
       const auto exponent = static_cast<std::size_t>(tile_bytes(dtype) + 2 * 16 + 5);  // output 21, block 2
@@ -208,17 +249,18 @@ TEST(AmxStoredTiles, BlocksWithoutNumbersMakeTheScaleOfTheirOutputNaN) {
       const std::size_t codes =
           static_cast<std::size_t>(tile_bytes(dtype) + 64 + (dtype == DataType::bfloat8_b ? 2 * 256 + 5 * 16 : 2 * 128 + 5 * 8));
       std::fill_n(tiles.begin() + static_cast<std::ptrdiff_t>(codes), dtype == DataType::bfloat8_b ? 16 : 8, std::uint8_t{0x11});
-      EXPECT_EQ(Int8Tiles(*table, tiles, dtype, 6).scale(21, 0), 0x1p122F) << "large numbers are numbers";
+      EXPECT_EQ(IntegerTiles(decoder, tiles, dtype, 6).scale(21, 0), std::ldexp(1.0F, 122 - decoder.more_bits()))
+          << "large numbers are numbers";
       tiles[codes] = dtype == DataType::bfloat8_b ? 0x40 : 0x41;
-      const Int8Tiles made(*table, tiles, dtype, 6);
+      const IntegerTiles made(decoder, tiles, dtype, 6);
       for (std::int64_t row = 0; row < 32; ++row) EXPECT_EQ(std::isnan(made.scale(row, 0)), row == 21) << row;
     }
   }
 }
 
 TEST(AmxStoredTiles, TinyBlocksHaveNormalScales) {
-  for (const TileKernels* table : decoders()) {
-    const Int8Tiles made(*table, random_tiles(2, DataType::bfloat8_b, 0, 6, 4), DataType::bfloat8_b, 4);
+  for (const IntegerDecoder& decoder : integer_decoders()) {
+    const IntegerTiles made(decoder, random_tiles(2, DataType::bfloat8_b, 0, 6, 4), DataType::bfloat8_b, 4);
     for (std::int64_t row = 0; row < 32; ++row) EXPECT_EQ(made.scale(row, 0), 0x1p-126F);
   }
 }
@@ -238,6 +280,29 @@ TEST(AmxRows, CodesAreWithinHalfAStep) {
       }
       EXPECT_EQ(scale, largest / 127.0F);
       EXPECT_EQ(codes.back(), 77);
+    }
+  }
+}
+
+TEST(AmxRows, Int16CodesAreWithinHalfAStepTheEvenOnesFirst) {
+  for (const TileKernels* table : decoders()) {
+    if (table->quantise_int16 == nullptr) continue;  // those with a matrix unit have bf16
+    for (const std::int64_t count : {64, 128}) {
+      std::vector<float> values = random_floats(count, 7);
+      std::vector<std::int16_t> codes(static_cast<std::size_t>(count) + 1, 77);
+      const float scale = table->quantise_int16(values.data(), count, codes.data());
+      float largest = 0.0F;
+      for (std::int64_t k = 0; k < count; ++k) {
+        const float value = values[static_cast<std::size_t>(k)];
+        const auto code = static_cast<float>(codes[static_cast<std::size_t>(k / 64 * 64 + k % 2 * 32 + k % 64 / 2)]);
+        largest = std::max(largest, std::abs(value));
+        EXPECT_LE(std::abs(code * scale - value), scale * 0.501F) << k;
+      }
+      EXPECT_EQ(scale, largest / 8191.0F);
+      EXPECT_EQ(codes.back(), 77);
+      values[20] = INFINITY;
+      EXPECT_TRUE(std::isnan(table->quantise_int16(values.data(), count, codes.data())));
+      EXPECT_EQ(codes[0], 0);
     }
   }
 }
@@ -289,15 +354,21 @@ TEST(AmxRows, TransposedSumsAreRows) {
 }
 
 TEST(AmxDecoders, HaveTheBitsOfTheEmulation) {
-  for (const TileKernels* table : decoders()) {
+  for (const IntegerDecoder& decoder : integer_decoders()) {
+    const bool is_int8 = decoder.form == PanelForm::int8;
+    const IntegerDecoder emulated_decoder = {decoder.form,
+                                             is_int8 ? integers_of_stored<PanelForm::int8, 7> : integers_of_stored<PanelForm::int16, 7>,
+                                             is_int8 ? integers_of_stored<PanelForm::int8, 3> : integers_of_stored<PanelForm::int16, 3>};
     for (const DataType dtype : {DataType::bfloat8_b, DataType::bfloat4_b}) {
       const std::vector<std::uint8_t> tiles = random_tiles(35, dtype, 0, 254, 62);
-      const Int8Tiles expected(kTileKernels, tiles, dtype, 69), actual(*table, tiles, dtype, 69);
-      EXPECT_EQ(actual.codes, expected.codes);
-      EXPECT_EQ(std::memcmp(actual.scales.data(), expected.scales.data(), actual.scales.size() * sizeof(float)), 0);
+      const IntegerTiles expected(emulated_decoder, tiles, dtype, 69), actual(decoder, tiles, dtype, 69);
+      EXPECT_EQ(actual.bytes(), expected.bytes());
+      EXPECT_EQ(std::memcmp(actual.scales().data(), expected.scales().data(), actual.scales().size() * sizeof(float)), 0);
     }
+  }
+  const std::vector<float> values = random_floats(512, 63);
+  for (const TileKernels* table : decoders()) {
     std::vector<std::int8_t> expected(512), actual(512);
-    const std::vector<float> values = random_floats(512, 63);
     EXPECT_EQ(table->quantise(values.data(), 512, actual.data()), quantise(values.data(), 512, expected.data()));
     EXPECT_EQ(actual, expected);
   }
