@@ -22,12 +22,11 @@ std::int64_t tile_rows_of(const LinearConfig& linear) {
 Products products_of(const LinearConfig& linear) {
   const Tensor& weight = linear.input_tensor_b.tensor;
   const auto count = static_cast<double>(weight.volume());
-  const bool is_int8 =
-      linear.compute_kernel_config.math_fidelity == MathFidelity::LoFi && linear.transpose_b && is_block_float(weight.dtype());
-  if (is_int8) return {.int8 = count};
-  const auto form = cpu::panel_form(linear.compute_kernel_config.math_fidelity, linear.transpose_b, weight.dtype());
+  const MathFidelity fidelity = linear.compute_kernel_config.math_fidelity;
+  const auto form = cpu::panel_form(fidelity, linear.transpose_b, weight.dtype());
   if (form == cpu::PanelForm::int16 && tile_rows_of(linear) > 0) return {.int16 = count};
-  if (linear.compute_kernel_config.math_fidelity == MathFidelity::HiFi4) return {.fp32 = count};
+  if (fidelity == MathFidelity::LoFi && linear.transpose_b && is_block_float(weight.dtype())) return {.int8 = count};
+  if (fidelity == MathFidelity::HiFi4) return {.fp32 = count};
   return {.bf16 = count};
 }
 

@@ -27,7 +27,8 @@ constexpr auto enum_names(DataType) {
 
 /// How exact the multiplications are. Accumulation is always float32.
 enum class MathFidelity : std::uint8_t {
-  LoFi = 0,   ///< int8 activations x block mantissas, int32 sums: one scale per 16 values along k (on tiles: 512); block-float weights only
+  LoFi =
+      0,  ///< int8 activations x block mantissas, int32 sums: one scale per 16 values along k (on panels 512 or, as int16, 128); block-float weights only
   HiFi2 = 2,  ///< bf16 x bf16
   HiFi4 = 4,  ///< float32 x float32
 };

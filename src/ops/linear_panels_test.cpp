@@ -1,5 +1,5 @@
-// linear() on panels: integers where this machine has AVX-512 and VNNI, with emulated tiles bf16 too (test_amx_emulated). Elsewhere products of blocks take their
-// place, which are closer.
+// linear() on panels: integers where this machine has AVX2 (int16 alone) or AVX-512 and VNNI, with emulated tiles bf16 too (test_amx_emulated). Elsewhere
+// products of blocks take their place, which are closer.
 #include <gtest/gtest.h>
 
 #include "ops/cpu/tile_panels.hpp"
@@ -76,8 +76,13 @@ TEST(LinearOnPanels, ARowAloneHasTheBitsItHasAmongOthersHoweverTheProductIsCut) 
 }
 
 TEST(LinearOnPanels, OnlyPrefillIsMeantForThem) {
-  const DeviceDescription device = {.num_cores = 2, .l2_bytes = 2 << 20, .isa = "avx512_vnni"};
   const Shape shape = {64, 512};
+  const auto tile_rows_on = [&](const char* isa) {
+    return prefill_linear_config(shape, MathFidelity::HiFi2, {.num_cores = 2, .l2_bytes = 2 << 20, .isa = isa}).program_rule->tile_rows;
+  };
+  for (const char* isa : {"avx2", "avx512_vnni", "amx"}) EXPECT_EQ(tile_rows_on(isa), 1) << isa;
+  for (const char* isa : {"scalar", "avx512"}) EXPECT_EQ(tile_rows_on(isa), 0) << isa;
+  const DeviceDescription device = {.num_cores = 2, .l2_bytes = 2 << 20, .isa = "avx512_vnni"};
   EXPECT_EQ(prefill_linear_config(shape, MathFidelity::LoFi, device).program_rule->tile_rows, 1);
   EXPECT_EQ(prefill_linear_config(shape, MathFidelity::HiFi2, device).program_rule->tile_rows, 1);
   EXPECT_EQ(prefill_linear_config(shape, MathFidelity::HiFi4, device).program_rule->tile_rows, 0);

@@ -19,6 +19,11 @@ inline std::int64_t inputs_of(const LinearConfig& config) {
   return stored[stored.size() - (config.transpose_b ? 1 : 2)];
 }
 
+/// Whether products of many rows have panels there (cpu/tile_kernels.hpp): tiles, or integers that are faster than float32.
+inline bool has_panels(const DeviceDescription& device) {
+  return device.isa == "amx" || device.isa == "avx512_vnni" || device.isa == "avx2";
+}
+
 /// Many rows, their number known at run time: the rule makes the program, results go to main memory.
 /// \param shape of the stored weight: [out, in] or [matrices, out, in]; the last two swapped when !transpose_b
 inline LinearConfig prefill_linear_config(Shape shape, MathFidelity fidelity, const DeviceDescription& device, bool transpose_b = true) {
@@ -26,8 +31,7 @@ inline LinearConfig prefill_linear_config(Shape shape, MathFidelity fidelity, co
   config.input_tensor_b.shape = std::move(shape);
   config.transpose_b = transpose_b;
   const std::int64_t k = inputs_of(config);
-  const bool has_panels = device.isa == "amx" || device.isa == "avx512_vnni";
-  const bool on_tiles = has_panels && transpose_b && fidelity != MathFidelity::HiFi4;
+  const bool on_tiles = has_panels(device) && transpose_b && fidelity != MathFidelity::HiFi4;
   config.program_rule = on_tiles ? tile_program_rule(k, device) : matmul_program_rule(k, device);
   config.compute_kernel_config.math_fidelity = fidelity;
   return config;

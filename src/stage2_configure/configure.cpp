@@ -37,13 +37,13 @@ void raise_lofi(Tree& node, const Tree* weights, DataType standard) {
   for (auto& [name, child] : node.object()) raise_lofi(child, weights == nullptr ? nullptr : weights->find(name), standard);
 }
 
-/// What the modules plan for. Deterministic: no tiles, and blocks of K that do not depend on the machine's caches.
+/// What the modules plan for. Deterministic: no panels, and blocks of K that do not depend on the machine's caches.
 MeshDevice planned_mesh(const ConfigureOptions& options) {
   MeshDevice mesh = options.mesh;
   if (!options.deterministic) return mesh;
   mesh.deterministic = true;
   mesh.device.l2_bytes = 0;
-  if (mesh.device.isa == "amx" || mesh.device.isa == "avx512_vnni") mesh.device.isa = "avx512";
+  mesh.device.isa = "scalar";
   return mesh;
 }
 

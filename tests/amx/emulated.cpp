@@ -18,6 +18,8 @@ bool amx_is_permitted() { return true; }
 namespace cpu::amx {
 
 namespace {
+constexpr int kVectorBytes = 64;
+
 // Each needs those before it.
 // clang-format off
 #include "ops/cpu/panels/vector_types.inc"

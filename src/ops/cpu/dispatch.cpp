@@ -15,14 +15,9 @@ namespace {
 
 constexpr int kMaxTables = 6;
 
-/// The loops of avx512_vnni, and int8 panels.
-const Kernels& vnni_table() {
-  static const Kernels table = [] {
-    Kernels with_panels = avx512_vnni::kTable;
-    with_panels.tiles = &avx512_vnni::kPanelKernels;
-    return with_panels;
-  }();
-  return table;
+Kernels with_panels(Kernels loops, const TileKernels& panels) {
+  loops.tiles = &panels;
+  return loops;
 }
 
 /// The loops of `base`, and tiles.
@@ -36,24 +31,30 @@ const Kernels& amx_table(const Kernels& base) {
   return table;
 }
 
-/// Fills `tables` (at least kMaxTables) with those that this machine can run, worst first; returns their number.
-int find_all(const Kernels** tables) {
-  int count = 0;
-  tables[count++] = &scalar::kTable;
+/// Appends those of AVX2 and AVX-512 that this machine can run; returns the number of tables.
+int find_vectors(const Kernels** tables, int count) {
+  static const Kernels avx2_table = with_panels(avx2::kTable, avx2::kPanelKernels);
+  static const Kernels avx2_vnni_table = with_panels(avx2_vnni::kTable, avx2::kPanelKernels);
+  static const Kernels avx512_vnni_table = with_panels(avx512_vnni::kTable, avx512_vnni::kPanelKernels);
   const bool has_avx2 = __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
   if (!has_avx2) return count;
-  tables[count++] = &avx2::kTable;
-  if (__builtin_cpu_supports("avxvnni") != 0) tables[count++] = &avx2_vnni::kTable;
+  tables[count++] = &avx2_table;
+  if (__builtin_cpu_supports("avxvnni") != 0) tables[count++] = &avx2_vnni_table;
   const bool has_avx512 = __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
                           __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0;
   if (!has_avx512) return count;
   tables[count++] = &avx512::kTable;
-  if (__builtin_cpu_supports("avx512vnni") != 0) tables[count++] = &vnni_table();
-  if (amx_is_permitted()) {
-    tables[count] = &amx_table(*tables[count - 1]);
-    ++count;
-  }
+  if (__builtin_cpu_supports("avx512vnni") != 0) tables[count++] = &avx512_vnni_table;
   return count;
+}
+
+/// Fills `tables` (at least kMaxTables) with those that this machine can run, worst first; returns their number. Tiles may be emulated on any machine.
+int find_all(const Kernels** tables) {
+  tables[0] = &scalar::kTable;
+  const int count = find_vectors(tables, 1);
+  if (!amx_is_permitted()) return count;
+  tables[count] = &amx_table(*tables[count - 1]);
+  return count + 1;
 }
 
 }  // namespace
@@ -119,8 +120,10 @@ const StreamKernels* stream_kernels() {
   static const StreamKernels* const table = [] {
     const std::string_view isa = kernels().isa;
     if (isa != "avx512" && isa != "amx") return find_stream_kernels(kernels().isa);
-    const StreamKernels* best = find_stream_kernels("avx512_vnni");
-    return best != nullptr ? best : find_stream_kernels("avx512");
+    for (const char* name : {"avx512_vnni", "avx512"}) {
+      if (const StreamKernels* table = find_stream_kernels(name)) return table;
+    }
+    return find_stream_kernels("avx2");  // tiles that are emulated
   }();
   return table;
 }

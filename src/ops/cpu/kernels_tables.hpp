@@ -9,7 +9,8 @@ extern const Kernels kTable;  ///< what the compiler makes of the loops for any 
 }
 namespace avx2 {
 extern const Kernels kTable;
-}
+extern const TileKernels kPanelKernels;  ///< int16 alone
+}  // namespace avx2
 namespace avx2_vnni {
 extern const Kernels kTable;
 }
@@ -18,7 +19,7 @@ extern const Kernels kTable;
 }
 namespace avx512_vnni {
 extern const Kernels kTable;
-extern const TileKernels kPanelKernels;  ///< int8 alone
+extern const TileKernels kPanelKernels;  ///< int8 and int16
 }  // namespace avx512_vnni
 
 }  // namespace meshseek::cpu

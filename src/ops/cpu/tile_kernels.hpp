@@ -15,7 +15,7 @@
 /// where x' and w' are the quantised values, and where s_c = 0 for outputs whose blocks have one exponent in the chunk (bfloat4_b: within 4 of each other).
 /// NaN or infinity in a chunk makes the sums that it meets NaN. Blocks smaller than 2^-119 may count as zero.
 ///
-/// **int16** (HiFi2 of block floats, where there is no matrix unit that multiplies bf16). As int8, but chunks have kInt16Chunk values of k, d_c is
+/// **int16** (HiFi2 of block floats, where there is no matrix unit that multiplies bf16; LoFi too where there are no panels of int8). As int8, but chunks have kInt16Chunk values of k, d_c is
 /// max |x| / 8191, and s_c = 2^(e - 137): blocks whose exponent is at most 4 below the largest of the chunk stay exact, magnitudes of bfloat4_b 8 below. The
 /// bound is that of int8, with one rounding more, of a sum to float32: 2^-24 * (3 + num_chunks) * sum |x' w'|. Blocks smaller than 2^-115 may count as zero.
 ///
@@ -74,14 +74,16 @@ struct PackedRows {
 
 /// One panel of x and some outputs.
 struct TileProduct {
-  const void* x = nullptr;          ///< as PackedRows::out
+  const void* x = nullptr;          ///< as PackedRows::out, or [num_rows, x_row_bytes]
   const float* x_scales = nullptr;  ///< integers: [chunks][kPanelRows]
   std::int64_t num_x_tiles = 1;     ///< 1 or 2
+  std::int64_t num_rows = 0;        ///< of x that lie one after the other: 1..TileKernels::few_rows; 0: they are packed
+  std::int64_t x_row_bytes = 0;
   const void* w = nullptr;          ///< [num_pairs] of StoredTiles::out
   const float* w_scales = nullptr;  ///< integers: [num_pairs][chunks][32]
   std::int64_t num_pairs = 0;       ///< of 32 outputs
   std::int64_t num_steps = 0;       ///< of k
-  float* sums = nullptr;            ///< [32 * num_pairs outputs][kPanelRows]; with one tile of x the upper half is left alone
+  float* sums = nullptr;            ///< [32 * num_pairs outputs][kPanelRows]; what belongs to no tile or row of x is left alone
   bool adds = false;                ///< to what is there
   const std::byte* next = nullptr;  ///< asked for from memory meanwhile
   std::int64_t next_bytes = 0;
@@ -123,6 +125,7 @@ struct TileKernels {
   void (*int8_of_b4)(const StoredTiles& stored) = nullptr;
   void (*int16_of_b8)(const StoredTiles& stored) = nullptr;
   void (*int16_of_b4)(const StoredTiles& stored) = nullptr;
+  std::int64_t few_rows = 0;   ///< integers: panels of so many rows or fewer are multiplied as they lie
   std::uint8_t int8_flip = 0;  ///< bits that int8 weights are stored with flipped: 0x80 is 128 added
   /// codes[i] of one chunk of a row, and their scale; `count` is a multiple of 16. NaN or infinity: scale NaN, codes 0.
   float (*quantise)(const float* values, std::int64_t count, std::int8_t* codes) = nullptr;

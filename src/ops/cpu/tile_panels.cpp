@@ -11,7 +11,7 @@ namespace meshseek::cpu {
 std::optional<PanelForm> panel_form(MathFidelity fidelity, bool transpose_b, DataType weight_dtype) {
   const TileKernels* tiles = kernels().tiles;
   if (tiles == nullptr || !transpose_b || fidelity == MathFidelity::HiFi4) return std::nullopt;
-  if (fidelity == MathFidelity::LoFi) return PanelForm::int8;
+  if (fidelity == MathFidelity::LoFi && tiles->multiply_int8 != nullptr) return PanelForm::int8;
   if (tiles->multiply_bf16 != nullptr) return PanelForm::bf16;
   if (is_block_float(weight_dtype)) return PanelForm::int16;
   return std::nullopt;
@@ -64,13 +64,17 @@ void TilePanels::code(const float* values, std::int64_t count, std::uint8_t* out
   }
 }
 
+bool TilePanels::is_packed(std::int64_t num_rows) const { return form_ == PanelForm::bf16 || num_rows > kernels().tiles->few_rows; }
+
 void TilePanels::fill(const Panel& panel, const RowReader& reader, std::int64_t cols) const {
   const RowGroup& group = *panel.group;
   const std::int64_t num_rows = std::min(kPanelRows, group.count - panel.row);
   const std::int64_t num_tiles = ceil_div(num_rows, kTileRows);
   const std::int64_t row_bytes = kTileChunk * value_bytes(form_);
+  const bool packed = is_packed(num_rows);
+  std::uint8_t* panel_values = values_.get() + panel.first_tile * num_steps_ * kTileBytes;
   AlignedBuffer<float> line(static_cast<std::size_t>(kTileChunk));
-  AlignedBuffer<std::uint8_t> rows(static_cast<std::size_t>(kPanelRows * row_bytes));
+  AlignedBuffer<std::uint8_t> rows(packed ? static_cast<std::size_t>(kPanelRows * row_bytes) : 0);
   for (std::int64_t first = 0; first < cols; first += kTileChunk) {
     const std::int64_t count = std::min(kTileChunk, cols - first);
     const std::int64_t num_steps = steps_of(form_, count);
@@ -79,18 +83,27 @@ void TilePanels::fill(const Panel& panel, const RowReader& reader, std::int64_t 
     float* scales = scales_.get() + (panel.first_tile * num_scales_ + first / scale_chunk(form_)) * kPanelRows;
     for (std::int64_t row = 0; row < num_rows; ++row) {
       reader.read_at(group.first_x + (panel.row + row) * group.step_x, first, line.data(), count);
-      code(line.data(), padded, rows.data() + row * row_bytes, scales + row);
+      std::uint8_t* out = packed ? rows.data() + row * row_bytes : panel_values + (row * num_steps_ + steps_of(form_, first)) * 64;
+      code(line.data(), padded, out, scales + row);
     }
-    std::uint8_t* packed = values_.get() + (panel.first_tile * num_steps_ + steps_of(form_, first) * num_tiles) * kTileBytes;
-    kernels().tiles->pack({.rows = rows.data(), .row_bytes = row_bytes, .num_rows = num_rows, .num_steps = num_steps, .out = packed});
+    if (!packed) continue;
+    kernels().tiles->pack({.rows = rows.data(),
+                           .row_bytes = row_bytes,
+                           .num_rows = num_rows,
+                           .num_steps = num_steps,
+                           .out = panel_values + steps_of(form_, first) * num_tiles * kTileBytes});
   }
 }
 
 void TilePanels::put(TileProduct& product, std::int64_t matrix_idx, std::int64_t row, std::int64_t k) const {
   const auto group = static_cast<std::size_t>(matrix_idx);
   const std::int64_t first_tile = first_tiles_[group] + row / kTileRows;
-  product.num_x_tiles = std::min<std::int64_t>(2, ceil_div(counts_[group] - row, kTileRows));
-  product.x = values_.get() + (first_tile * num_steps_ + steps_of(form_, k) * product.num_x_tiles) * kTileBytes;
+  const std::int64_t num_rows = std::min(kPanelRows, counts_[group] - row);
+  const bool packed = is_packed(num_rows);
+  product.num_x_tiles = ceil_div(num_rows, kTileRows);
+  product.num_rows = packed ? 0 : num_rows;
+  product.x_row_bytes = num_steps_ * 64;
+  product.x = values_.get() + first_tile * num_steps_ * kTileBytes + steps_of(form_, k) * (packed ? product.num_x_tiles * kTileBytes : 64);
   product.x_scales = scales_.get() + (first_tile * num_scales_ + k / scale_chunk(form_)) * kPanelRows;
 }
 

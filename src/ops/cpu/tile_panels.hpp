@@ -20,7 +20,7 @@ namespace meshseek::cpu {
 /// The form of panels in which this machine multiplies a kind of product; none where the fidelity, the order or the type of the weight has no such product.
 std::optional<PanelForm> panel_form(MathFidelity fidelity, bool transpose_b, DataType weight_dtype);
 
-/// The rows of x that meet matrices of a stack on tiles, packed once per product: 32 at a time, int8 (LoFi), bf16 or int16 (HiFi2).
+/// The rows of x that meet matrices of a stack on tiles, coded and packed once per product: 32 at a time, int8 or int16 (LoFi), bf16 or int16 (HiFi2).
 class TilePanels {
  public:
   /// \param groups one per matrix; those with fewer than `fewest_rows` rows are left out
@@ -30,7 +30,7 @@ class TilePanels {
   PanelForm form() const { return form_; }
   /// Whether the rows of this matrix are here.
   bool serves(std::int64_t matrix_idx) const { return first_tiles_[static_cast<std::size_t>(matrix_idx)] >= 0; }
-  /// Rows from `row` (a multiple of 32) of the matrix's group on, and values of k from `k` (a multiple of kTileChunk): fills in x, x_scales, num_x_tiles.
+  /// Rows from `row` (a multiple of 32) of the matrix's group on, and values of k from `k` (a multiple of kTileChunk): fills in all that is of x.
   void put(TileProduct& product, std::int64_t matrix_idx, std::int64_t row, std::int64_t k) const;
 
  private:
@@ -42,6 +42,8 @@ class TilePanels {
   };
   std::vector<Panel> place(std::span<const RowGroup> groups, std::int64_t fewest_rows);
   void fill(const Panel& panel, const RowReader& reader, std::int64_t cols) const;
+  /// Whether a panel of so many rows is packed; else its rows lie one after the other.
+  bool is_packed(std::int64_t num_rows) const;
   void code(const float* values, std::int64_t count, std::uint8_t* out, float* scales) const;
 
   PanelForm form_;
@@ -50,7 +52,7 @@ class TilePanels {
   std::vector<std::int64_t> first_tiles_ = {};  ///< of each group; -1: left out
   std::vector<std::int64_t> counts_ = {};
   std::int64_t num_tiles_ = 0;
-  std::shared_ptr<std::uint8_t> values_;  ///< [tiles of 16 rows, num_steps, 1024], those of a panel interleaved
+  std::shared_ptr<std::uint8_t> values_;  ///< [tiles of 16 rows, num_steps, 1024], those of a panel interleaved; or its rows
   std::shared_ptr<float> scales_;         ///< [tiles of 16 rows, num_scales, 32]: a panel's with its first tile
 };
 

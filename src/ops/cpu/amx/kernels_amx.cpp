@@ -9,6 +9,8 @@ namespace meshseek::cpu::amx {
 
 namespace {
 
+constexpr int kVectorBytes = 64;
+
 #include "ops/cpu/panels/vector_types.inc"
 
 void load_config(const TileConfig& config) { __asm__ volatile("ldtilecfg %0" : : "m"(config) : "memory"); }
@@ -40,6 +42,8 @@ void add_bf16_products() {
 }
 
 #include "ops/cpu/panels/lanes_avx512.inc"
+
+Bits widen(Bytes16 bytes) { return reinterpret_cast<Bits>(_mm512_cvtepu8_epi32(reinterpret_cast<__m128i>(bytes))); }
 
 Floats broadcast_halves(const float& low, const float& high) {
   return reinterpret_cast<Floats>(_mm512_mask_broadcastss_ps(_mm512_set1_ps(low), 0xFF00, _mm_set_ss(high)));

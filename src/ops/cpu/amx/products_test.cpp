@@ -21,6 +21,8 @@
 namespace meshseek::cpu::amx {
 namespace {
 
+constexpr int kVectorBytes = 64;
+
 // Each needs those before it.
 // clang-format off
 #include "ops/cpu/panels/vector_types.inc"
@@ -44,14 +46,17 @@ std::vector<const TileKernels*> multipliers() {
 }
 std::vector<const TileKernels*> int8_multipliers() {
   std::vector<const TileKernels*> tables = multipliers();
-  if (has_avx512()) tables.push_back(&avx512_vnni::kPanelKernels);
+  for (const TileKernels* table : integer_panels()) {
+    if (table->multiply_int8 != nullptr) tables.push_back(table);
+  }
   return tables;
 }
 
 /// Operands in tiles, made by the emulated table, and what they stand for.
 struct Operands {
   std::int64_t num_rows = 0, num_pairs = 0, k = 0;
-  std::vector<float> x = {}, w = {};  ///< [num_rows][k], [32 * num_pairs][k]: as they are multiplied
+  std::vector<float> x = {}, w = {};      ///< [num_rows][k], [32 * num_pairs][k]: as they are multiplied
+  std::vector<std::uint8_t> x_rows = {};  ///< as they lie before they are packed
   std::vector<std::uint8_t> x_tiles = {}, w_tiles = {};
   std::vector<float> x_scales = {}, w_scales = {};
 
@@ -61,6 +66,7 @@ struct Operands {
   /// \param steps bytes of a value: 2 for bf16, 1 for int8
   void place(std::int64_t value_bytes, const std::vector<std::uint8_t>& x_bytes, const std::vector<std::uint8_t>& w_bytes) {
     const std::int64_t row_bytes = k * value_bytes, num_steps = row_bytes / 64;
+    x_rows = x_bytes;
     x_tiles.resize(static_cast<std::size_t>(num_steps * num_x_tiles() * 1024));
     pack({.rows = x_bytes.data(), .row_bytes = row_bytes, .num_rows = num_rows, .num_steps = num_steps, .out = x_tiles.data()});
     for (std::int64_t pair = 0; pair < num_pairs; ++pair) {
@@ -217,9 +223,14 @@ std::vector<float> int16_sums(const Operands& o, const std::vector<std::int16_t>
   return sums;
 }
 
-/// \param most magnitudes of x and w; with these alone when `extreme`
-void expect_int16_bits(const TileKernels& table, std::int64_t num_rows, std::int64_t num_pairs, std::int64_t k, bool extreme) {
-  Operands operands = {.num_rows = num_rows, .num_pairs = num_pairs, .k = k};
+/// Codes of x and w, and operands that are made of them.
+struct Int16Operands {
+  std::vector<std::int16_t> x = {}, w = {};
+  Operands operands = {};
+};
+
+/// \param extreme the largest magnitudes alone
+Int16Operands int16_operands(std::int64_t num_rows, std::int64_t num_pairs, std::int64_t k, bool extreme) {
   std::mt19937 generator(static_cast<unsigned>(num_rows + k));
   const auto codes_of = [&](std::int64_t count, int most) {
     std::vector<std::int16_t> codes(static_cast<std::size_t>(count));
@@ -232,24 +243,68 @@ void expect_int16_bits(const TileKernels& table, std::int64_t num_rows, std::int
     std::memcpy(bytes.data(), codes.data(), bytes.size());
     return bytes;
   };
-  const std::vector<std::int16_t> x = codes_of(num_rows * k, kMostInt16), w = codes_of(32 * num_pairs * k, 127 * 16);
-  operands.place(2, bytes_of(x), bytes_of(w));
+  Int16Operands made = {.x = codes_of(num_rows * k, kMostInt16),
+                        .w = codes_of(32 * num_pairs * k, 127 * 16),
+                        .operands = {.num_rows = num_rows, .num_pairs = num_pairs, .k = k}};
+  Operands& operands = made.operands;
+  operands.place(2, bytes_of(made.x), bytes_of(made.w));
   const std::int64_t chunks = (k + kInt16Chunk - 1) / kInt16Chunk;
   operands.x_scales = random_floats(chunks * 32, 71);
   for (std::int64_t idx = 0; idx < chunks * 32 * num_pairs; ++idx)
     operands.w_scales.push_back(std::ldexp(1.0F, static_cast<int>(generator() % 9) - 4));
+  return made;
+}
+
+void expect_int16_bits(const TileKernels& table, std::int64_t num_rows, std::int64_t num_pairs, std::int64_t k, bool extreme) {
+  const Int16Operands made = int16_operands(num_rows, num_pairs, k, extreme);
   std::vector<float> sums(static_cast<std::size_t>(num_pairs * 1024), -7.0F);
-  table.multiply_int16(operands.product(sums, k / 32));
-  EXPECT_EQ(sums, int16_sums(operands, x, w)) << num_rows << " rows, k " << k;
+  table.multiply_int16(made.operands.product(sums, k / 32));
+  EXPECT_EQ(sums, int16_sums(made.operands, made.x, made.w)) << num_rows << " rows, k " << k;
 }
 
 TEST(PanelProducts, Int16SumsAreExactAndScaledInTheOrderOfK) {
-  if (!has_avx512()) return;  // no other machine has the kernel
-  const TileKernels& table = avx512_vnni::kPanelKernels;
-  for (std::int64_t rows = 1; rows <= 32; ++rows) expect_int16_bits(table, rows, 1, 64, false);
-  for (const std::int64_t pairs : {2, 3}) expect_int16_bits(table, 19, pairs, 192, false);
-  for (const std::int64_t k : {64, 128, 192, 512, 1600}) expect_int16_bits(table, 17, 2, k, false);
-  expect_int16_bits(table, 3, 1, 256, true);  // as large as sums become
+  for (const TileKernels* table : integer_panels()) {
+    for (std::int64_t rows = 1; rows <= 32; ++rows) expect_int16_bits(*table, rows, 1, 64, false);
+    for (const std::int64_t pairs : {2, 3}) expect_int16_bits(*table, 19, pairs, 192, false);
+    for (const std::int64_t k : {64, 128, 192, 512, 1600}) expect_int16_bits(*table, 17, 2, k, false);
+    expect_int16_bits(*table, 3, 1, 256, true);  // as large as sums become
+  }
+}
+
+/// Rows that lie one after the other against the same rows packed. \param bytes of a value
+void expect_bits_of_packed(void (*multiply)(const TileProduct&), const Operands& operands, std::int64_t bytes, bool adds) {
+  const std::int64_t num_steps = operands.k * bytes / 64;
+  std::vector<float> packed(static_cast<std::size_t>(operands.num_pairs * 1024), -7.0F), rows = packed;
+  TileProduct product = operands.product(packed, num_steps);
+  product.adds = adds;
+  multiply(product);
+  product.x = operands.x_rows.data();
+  product.num_rows = operands.num_rows;
+  product.x_row_bytes = num_steps * 64;
+  product.sums = rows.data();
+  multiply(product);
+  for (std::size_t idx = 0; idx < rows.size(); ++idx) {
+    const bool is_there = static_cast<std::int64_t>(idx % 32) < operands.num_rows;
+    ASSERT_EQ(rows[idx], is_there ? packed[idx] : -7.0F) << operands.num_rows << " rows, k " << operands.k << ", sum " << idx;
+  }
+}
+
+TEST(PanelProducts, FewRowsHaveTheBitsOfPackedOnes) {
+  for (const TileKernels* table : integer_panels()) {
+    ASSERT_GT(table->few_rows, 0);
+    for (std::int64_t rows = 1; rows <= table->few_rows; ++rows) {
+      for (const std::int64_t k : {64, 192, 512, 1600, 4672}) {  // more chunks than are multiplied at once
+        for (const bool adds : {false, true}) {
+          expect_bits_of_packed(table->multiply_int16, int16_operands(rows, 2, k, false).operands, 2, adds);
+          if (table->multiply_int8 == nullptr) continue;
+          Operands int8 = int8_operands(rows, 2, k, static_cast<unsigned>(80 + rows));
+          int8.w_tiles = flipped(std::move(int8.w_tiles), *table);
+          expect_bits_of_packed(table->multiply_int8, int8, 1, adds);
+        }
+      }
+    }
+    expect_bits_of_packed(table->multiply_int16, int16_operands(3, 1, 256, true).operands, 2, false);
+  }
 }
 
 TEST(AmxProducts, AddToWhatIsThere) {

@@ -4,6 +4,7 @@
 #include <random>
 #include <vector>
 
+#include "ops/cpu/kernels_tables.hpp"
 #include "ops/cpu/tile_kernels.hpp"
 
 namespace meshseek::cpu::amx {
@@ -11,6 +12,14 @@ namespace meshseek::cpu::amx {
 inline bool has_avx512() {
   return __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vl") != 0 &&
          __builtin_cpu_supports("avx512dq") != 0 && __builtin_cpu_supports("avx512vnni") != 0;
+}
+
+/// Tables of integer panels without a matrix unit that run here.
+inline std::vector<const TileKernels*> integer_panels() {
+  std::vector<const TileKernels*> tables;
+  if (__builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0) tables.push_back(&avx2::kPanelKernels);
+  if (has_avx512()) tables.push_back(&avx512_vnni::kPanelKernels);
+  return tables;
 }
 
 inline std::vector<float> random_floats(std::int64_t count, unsigned seed) {

@@ -1,5 +1,5 @@
-// Tiles: emulated instructions everywhere, the real ones where the machine has AMX, panels without a matrix unit where it has AVX-512 and VNNI; decoding and
-// packing as compiled for AVX-512 where it has that.
+// Tiles: emulated instructions everywhere, the real ones where the machine has AMX, panels without a matrix unit where it has AVX2, or AVX-512 and VNNI;
+// decoding and packing as compiled for AVX-512 where it has that.
 #include <gtest/gtest.h>
 #include <immintrin.h>
 
@@ -14,12 +14,13 @@
 #include "base/amx_permission.hpp"
 #include "ops/cpu/amx/amx.hpp"
 #include "ops/cpu/amx/test_tiles.hpp"
-#include "ops/cpu/kernels_tables.hpp"
 #include "ops/cpu/lanes.hpp"
 #include "tensor/block_float.hpp"
 
 namespace meshseek::cpu::amx {
 namespace {
+
+constexpr int kVectorBytes = 64;
 
 // Each needs those before it.
 // clang-format off
@@ -42,7 +43,13 @@ std::vector<const TileKernels*> bf16_decoders() {
 }
 std::vector<const TileKernels*> decoders() {
   std::vector<const TileKernels*> tables = bf16_decoders();
-  if (has_avx512()) tables.push_back(&avx512_vnni::kPanelKernels);
+  for (const TileKernels* table : integer_panels()) tables.push_back(table);
+  return tables;
+}
+
+std::vector<const TileKernels*> int8_decoders() {
+  std::vector<const TileKernels*> tables = decoders();
+  std::erase_if(tables, [](const TileKernels* table) { return table->quantise == nullptr; });
   return tables;
 }
 
@@ -164,11 +171,11 @@ struct IntegerDecoder {
   int more_bits() const { return form == PanelForm::int16 ? 4 : 0; }
 };
 
-/// int8 of all tables, int16 of those that have it, and of the emulation's vectors.
+/// What the tables have, and int16 of the emulation's vectors.
 std::vector<IntegerDecoder> integer_decoders() {
   std::vector<IntegerDecoder> all = {{PanelForm::int16, integers_of_stored<PanelForm::int16, 7>, integers_of_stored<PanelForm::int16, 3>}};
   for (const TileKernels* table : decoders()) {
-    all.push_back({PanelForm::int8, table->int8_of_b8, table->int8_of_b4, table->int8_flip});
+    if (table->int8_of_b8 != nullptr) all.push_back({PanelForm::int8, table->int8_of_b8, table->int8_of_b4, table->int8_flip});
     if (table->int16_of_b8 != nullptr) all.push_back({PanelForm::int16, table->int16_of_b8, table->int16_of_b4});
   }
   return all;
@@ -268,7 +275,7 @@ TEST(AmxStoredTiles, TinyBlocksHaveNormalScales) {
 // ---------------------------------------------------------------- rows of x
 
 TEST(AmxRows, CodesAreWithinHalfAStep) {
-  for (const TileKernels* table : decoders()) {
+  for (const TileKernels* table : int8_decoders()) {
     for (const std::int64_t count : {16, 64, 512}) {
       const std::vector<float> values = random_floats(count, 5);
       std::vector<std::int8_t> codes(static_cast<std::size_t>(count) + 1, 77);
@@ -308,7 +315,7 @@ TEST(AmxRows, Int16CodesAreWithinHalfAStepTheEvenOnesFirst) {
 }
 
 TEST(AmxRows, ZeroTinyAndNonFiniteRowsHaveCodesZero) {
-  for (const TileKernels* table : decoders()) {
+  for (const TileKernels* table : int8_decoders()) {
     std::vector<std::int8_t> codes(32, 77);
     for (const float bad : {0.0F, 1e-45F, INFINITY, -INFINITY, std::numeric_limits<float>::quiet_NaN()}) {
       std::vector<float> values(32, 0.0F);
@@ -367,7 +374,7 @@ TEST(AmxDecoders, HaveTheBitsOfTheEmulation) {
     }
   }
   const std::vector<float> values = random_floats(512, 63);
-  for (const TileKernels* table : decoders()) {
+  for (const TileKernels* table : int8_decoders()) {
     std::vector<std::int8_t> expected(512), actual(512);
     EXPECT_EQ(table->quantise(values.data(), 512, actual.data()), quantise(values.data(), 512, expected.data()));
     EXPECT_EQ(actual, expected);
