@@ -14,9 +14,12 @@ inline bool has_avx512() {
          __builtin_cpu_supports("avx512dq") != 0 && __builtin_cpu_supports("avx512vnni") != 0;
 }
 
-/// Tables of integer panels without a matrix unit that run here.
+/// panels/emulated_panels_test.cpp
+const TileKernels& emulated_panels();
+
+/// Tables of integer panels without a matrix unit: that of VNNI emulated, and those that run here.
 inline std::vector<const TileKernels*> integer_panels() {
-  std::vector<const TileKernels*> tables;
+  std::vector<const TileKernels*> tables = {&emulated_panels()};
   if (__builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0) tables.push_back(&avx2::kPanelKernels);
   if (has_avx512()) tables.push_back(&avx512_vnni::kPanelKernels);
   return tables;

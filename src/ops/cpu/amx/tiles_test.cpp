@@ -1,5 +1,5 @@
-// Tiles: emulated instructions everywhere, the real ones where the machine has AMX, panels without a matrix unit where it has AVX2, or AVX-512 and VNNI;
-// decoding and packing as compiled for AVX-512 where it has that.
+// Tiles and panels without a matrix unit: emulated instructions everywhere, the real ones where the machine has AMX, AVX-512 and VNNI, or AVX2; decoding and
+// packing as compiled for AVX-512 where it has that.
 #include <gtest/gtest.h>
 #include <immintrin.h>
 
@@ -171,9 +171,9 @@ struct IntegerDecoder {
   int more_bits() const { return form == PanelForm::int16 ? 4 : 0; }
 };
 
-/// What the tables have, and int16 of the emulation's vectors.
+/// What the tables have.
 std::vector<IntegerDecoder> integer_decoders() {
-  std::vector<IntegerDecoder> all = {{PanelForm::int16, integers_of_stored<PanelForm::int16, 7>, integers_of_stored<PanelForm::int16, 3>}};
+  std::vector<IntegerDecoder> all;
   for (const TileKernels* table : decoders()) {
     if (table->int8_of_b8 != nullptr) all.push_back({PanelForm::int8, table->int8_of_b8, table->int8_of_b4, table->int8_flip});
     if (table->int16_of_b8 != nullptr) all.push_back({PanelForm::int16, table->int16_of_b8, table->int16_of_b4});
