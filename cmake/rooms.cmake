@@ -11,6 +11,9 @@ function(meshseek_precompile target)
   endif()
 endfunction()
 
+# A third less to compile, but more after a small change; names of one file must differ from those of the others. For presets that are built as a whole.
+option(MESHSEEK_UNITY "Compile the files of a library eight at a time" OFF)
+
 # meshseek_library(name SOURCES files... DEPENDS targets... PRIVATE libraries...)
 function(meshseek_library name)
   cmake_parse_arguments(arg "" "" "SOURCES;DEPENDS;PRIVATE" ${ARGN})
@@ -19,6 +22,7 @@ function(meshseek_library name)
     add_library(meshseek_${name} STATIC ${arg_SOURCES})
     target_include_directories(meshseek_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src)
     target_link_libraries(meshseek_${name} PUBLIC fmt::fmt Threads::Threads ${arg_DEPENDS} PRIVATE ${arg_PRIVATE})
+    set_target_properties(meshseek_${name} PROPERTIES UNITY_BUILD ${MESHSEEK_UNITY})
     meshseek_precompile(meshseek_${name})
   else()
     add_library(meshseek_${name} INTERFACE)
@@ -51,6 +55,6 @@ function(meshseek_test name)
   # Compiling them takes longer than running them.
   target_compile_options(test_${name} PRIVATE $<$<CONFIG:Release>:-O1> $<$<CONFIG:RelWithDebInfo>:-O0>)
   meshseek_precompile(test_${name} <gmock/gmock.h>)
-  gtest_discover_tests(test_${name} TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST
+  gtest_discover_tests(test_${name} TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST NO_PRETTY_VALUES
                        PROPERTIES LABELS ${name} TIMEOUT ${arg_TIMEOUT} RUN_SERIAL ${arg_ALONE})
 endfunction()

@@ -10,6 +10,7 @@
 #include <random>
 
 #include "base/file.hpp"
+#include "base/stopwatch.hpp"
 #include "cli/terminal.hpp"
 #include "hf/dequantise.hpp"
 #include "modules/weight_output/weight_writer.hpp"
@@ -23,8 +24,6 @@ using Clock = std::chrono::steady_clock;
 constexpr std::int64_t kCols = 2048;
 constexpr std::int64_t kRows = 4096;                       ///< of one tensor: 8 million values
 constexpr std::size_t kCopyBytes = std::size_t{64} << 20;  ///< of one thread: more than the caches hold
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 /// Normally distributed weights in bfloat16, the same for every tensor.
 class MemorySource : public TensorSource {

@@ -10,6 +10,7 @@
 #include <set>
 #include <unordered_map>
 
+#include "base/stopwatch.hpp"
 #include "cli/terminal.hpp"
 #include "ops/capture.hpp"
 #include "stage3_run/capture_writer.hpp"
@@ -23,8 +24,6 @@ constexpr double kMostDrift = 0.05;
 constexpr int kMostTries = 3;
 constexpr double kLongRound = 3.0;  ///< seconds: whoever waits longer is told how far it is
 constexpr int kRounds = 2;          ///< besides the repetitions: one to warm up, one that is watched
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 /// Clocks every operator while it lives. Layers are summed up: "mla.wo (linear)".
 class OperatorClock final : public OperatorRecorder {

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "base/error.hpp"
+#include "base/stopwatch.hpp"
 #include "cli/bench_convert.hpp"
 #include "ops/cpu/kernels.hpp"
 
@@ -22,8 +23,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kReps = 5;
 constexpr std::size_t kLine = 64;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 std::uint64_t line_at(const std::byte* data) {
   std::array<std::uint64_t, kLine / sizeof(std::uint64_t)> line;

@@ -6,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/stopwatch.hpp"
 #include "cli/bench_convert.hpp"
 #include "mesh/threads/thread_mesh.hpp"
 
@@ -20,8 +21,6 @@ constexpr int kBlockRounds = 4;
 constexpr int kFurther = 4;  ///< messages after the first
 constexpr std::size_t kWordBytes = sizeof(double);
 constexpr std::size_t kBlockBytes = std::size_t{4} << 20;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 /// A moment in which two devices send each other `count` messages at once, as in a collective: its mean time over `rounds`. \param mine, others of equal size
 double exchange_seconds(Communicator& communicator, std::int64_t peer, std::span<const std::byte> mine, std::span<std::byte> others,

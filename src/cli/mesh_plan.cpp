@@ -18,10 +18,8 @@ namespace {
 
 using cpu::PanelForm;
 
-constexpr double kCacheBytes = 2.0;  ///< bfloat16
-constexpr double kWordBytes = 2.0;   ///< bfloat16: embedding, norms, router
-
-double real(std::int64_t value) { return static_cast<double>(value); }
+constexpr double kCacheBytes = 2.0;     ///< bfloat16
+constexpr double kBfloat16Bytes = 2.0;  ///< bfloat16: embedding, norms, router
 
 double bytes_per_value(DataType dtype) {
   switch (dtype) {
@@ -109,7 +107,7 @@ class Planner {
   }
   double held_bytes() const {
     const double experts = real(experts_per_device(hf_.n_routed_experts, cut_));
-    const double embedding = !stage_.is_first ? 0.0 : real(hf_.vocab_size * column_piece(hf_.hidden_size, cut_)) * kWordBytes;
+    const double embedding = !stage_.is_first ? 0.0 : real(hf_.vocab_size * column_piece(hf_.hidden_size, cut_)) * kBfloat16Bytes;
     return embedding + fixed_bytes() + moe_layers_ * experts * weights_.expert * value_bytes_;
   }
 
@@ -149,7 +147,7 @@ class Planner {
                           moe_layers_ * weights_.shared + head_values();
     const double norms = 2.0 * layers() + (stage_.is_last ? 1.0 : 0.0);
     const double whole = moe_layers_ * real(hf_.n_routed_experts) * hidden_ + norms * hidden_;
-    return values * value_bytes_ + whole * kWordBytes;
+    return values * value_bytes_ + whole * kBfloat16Bytes;
   }
 
   double head_values() const { return stage_.is_last ? real(column_piece(hf_.vocab_size, cut_)) * hidden_ : 0.0; }

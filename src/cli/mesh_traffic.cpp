@@ -13,8 +13,6 @@ constexpr double kFp32 = 4.0;
 constexpr double kCount = 8.0;    ///< how many rows will come, of `uneven` and `all_to_all_rows`
 constexpr double kHeader = 88.0;  ///< what `send` says of a tensor first
 
-double real(std::int64_t value) { return static_cast<double>(value); }
-
 /// Adds up the collectives along one axis of the mesh.
 class Axis {
  public:

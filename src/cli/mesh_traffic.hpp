@@ -10,6 +10,9 @@
 
 namespace meshseek::cli {
 
+/// A count as a factor of a cost.
+inline double real(std::int64_t count) { return static_cast<double>(count); }
+
 /// Equal calls of one collective in one pass, each to each (Topology::Direct). What a device sends is that of the busiest one.
 struct Collective {
   std::string_view op = {};  ///< as Communicator's observer names it

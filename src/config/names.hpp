@@ -12,6 +12,9 @@ namespace meshseek {
 /// "a.b" + "c" = "a.b.c"; "" + "c" = "c".
 std::string join_path(std::string_view path, std::string_view name);
 
+/// A path for a message: the whole config has none.
+inline std::string shown_path(std::string_view path) { return path.empty() ? "config" : std::string(path); }
+
 /// A name of a file or user for a message: in quotes, at most 60 bytes, one line of ASCII.
 std::string in_quotes(std::string_view text);
 

@@ -14,8 +14,6 @@
 namespace meshseek {
 namespace {
 
-std::string shown_path(std::string_view path) { return path.empty() ? "config" : std::string(path); }
-
 bool holds_operators(const Tree& tree) {
   if (!tree.is_object()) return false;
   const Tree::Object& members = tree.as_object("");

@@ -38,8 +38,6 @@ std::int64_t parse_index(std::string_view digits) {
   return result.ec == std::errc() && index < kMaxLayers ? index : -1;
 }
 
-std::string shown_path(std::string_view path) { return path.empty() ? "config" : std::string(path); }
-
 bool is_plain_object(const Tree& tree) { return tree.is_object() && !is_operator(tree) && tree.find("path") == nullptr; }
 
 std::int64_t count_text(const std::string& text) { return static_cast<std::int64_t>(text.size() / kTextBytesPerValue); }

@@ -6,14 +6,13 @@
 #include <chrono>
 
 #include "base/error.hpp"
+#include "base/stopwatch.hpp"
 #include "generate/text_stream.hpp"
 
 namespace meshseek {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 double rate(std::int64_t count, double seconds) { return count > 0 && seconds > 0.0 ? static_cast<double>(count) / seconds : 0.0; }
 

@@ -15,7 +15,7 @@ namespace meshseek {
 namespace {
 
 constexpr std::size_t kMaxTemplateBytes = std::size_t{1} << 20;
-constexpr std::size_t kMaxConfigBytes = std::size_t{64} << 20;
+constexpr std::size_t kMaxTokenizerConfigBytes = std::size_t{64} << 20;
 
 JinjaBlock parse_checked(std::string_view source) {
   if (source.size() > kMaxTemplateBytes) {
@@ -66,7 +66,7 @@ ChatTemplate::~ChatTemplate() = default;
 ChatTemplate ChatTemplate::from_folder(const Path& folder) {
   const Path path = folder / "tokenizer_config.json";
   const std::string where = path.string();
-  const Tree config = parse_json(read_text_file(path, kMaxConfigBytes), where);
+  const Tree config = parse_json(read_text_file(path, kMaxTokenizerConfigBytes), where);
   ChatTemplate out(template_text(config, where));
   out.impl_->add_token(config, "bos_token", where);
   out.impl_->add_token(config, "eos_token", where);

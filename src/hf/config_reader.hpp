@@ -64,6 +64,9 @@ class ConfigReader {
   std::string where_;
 };
 
+/// Of config.json and generation_config.json, whose real ones have a few KiB.
+inline constexpr std::size_t kMaxConfigBytes = 16U << 20;
+
 /// Parses a JSON file of a checkpoint. \throws ConfigError naming the source when the text is not JSON.
 Tree parse_config_text(std::string_view text, const std::string& where);
 

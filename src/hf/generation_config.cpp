@@ -8,11 +8,6 @@
 #include "hf/hf_config.hpp"
 
 namespace meshseek {
-namespace {
-
-constexpr std::size_t kMaxConfigBytes = 16U << 20;
-
-}  // namespace
 
 GenerationConfig read_generation_config(const Path& folder) {
   const Path path = folder / "generation_config.json";

@@ -17,7 +17,6 @@ constexpr std::string_view kActivations[] = {"silu"};
 constexpr std::string_view kQuantMethods[] = {"fp8"};
 constexpr std::string_view kFp8Formats[] = {"e4m3"};
 constexpr IntegerRange kBlockSize = {1, 1 << 20};
-constexpr std::size_t kMaxConfigBytes = 16U << 20;
 
 /// Features that change the mathematics and that no supported model type has.
 void refuse_unsupported_features(const ConfigReader& config) {

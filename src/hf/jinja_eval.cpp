@@ -12,7 +12,7 @@
 namespace meshseek {
 namespace {
 
-using Kind = JinjaExpr::Kind;
+using ExprKind = JinjaExpr::Kind;
 
 constexpr std::size_t kMaxOutputBytes = std::size_t{64} << 20;
 constexpr std::size_t kMaxSteps = 50'000'000;
@@ -152,7 +152,7 @@ class Evaluator {
 
   /// The innermost loop when `expr` is the name `loop` and stands for it; null otherwise.
   const Loop* loop_of(const JinjaExpr& expr) const {
-    if (expr.kind != Kind::Name || expr.text != "loop") return nullptr;
+    if (expr.kind != ExprKind::Name || expr.text != "loop") return nullptr;
     for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope) {
       if (scope->variables.contains("loop")) return nullptr;
       if (scope->loop) return &*scope->loop;
@@ -182,39 +182,39 @@ class Evaluator {
     charge(1);
     line_ = expr.line;
     switch (expr.kind) {
-      case Kind::Literal:
+      case ExprKind::Literal:
         return expr.value;
-      case Kind::Name:
+      case ExprKind::Name:
         return lookup(expr.text);
-      case Kind::List:
+      case ExprKind::List:
         return list(expr);
-      case Kind::Dict:
+      case ExprKind::Dict:
         return dict(expr);
-      case Kind::Attribute:
+      case ExprKind::Attribute:
         return attribute(expr);
-      case Kind::Item:
+      case ExprKind::Item:
         return item(expr);
-      case Kind::Slice:
+      case ExprKind::Slice:
         return slice(expr);
-      case Kind::Call:
+      case ExprKind::Call:
         return call(expr);
-      case Kind::Filter:
+      case ExprKind::Filter:
         return filter(expr);
-      case Kind::Test:
+      case ExprKind::Test:
         return JinjaValue(apply_jinja_test(expr.text, evaluate(*expr.parts[0])));
-      case Kind::Not:
+      case ExprKind::Not:
         return JinjaValue(!evaluate(*expr.parts[0]).truth());
-      case Kind::Negate:
+      case ExprKind::Negate:
         return jinja_negate(evaluate(*expr.parts[0]));
-      case Kind::Binary:
+      case ExprKind::Binary:
         return binary(expr);
-      case Kind::Compare:
+      case ExprKind::Compare:
         return compare(expr);
-      case Kind::And:
+      case ExprKind::And:
         return either(expr, false);
-      case Kind::Or:
+      case ExprKind::Or:
         return either(expr, true);
-      case Kind::Choice:
+      case ExprKind::Choice:
         return choice(expr);
     }
     return {};
@@ -291,7 +291,7 @@ class Evaluator {
 
   JinjaValue call(const JinjaExpr& expr) {
     const JinjaExpr& callee = *expr.parts[0];
-    if (callee.kind == Kind::Attribute) {
+    if (callee.kind == ExprKind::Attribute) {
       const JinjaValue object = operand(callee, 0);
       if (object.is_undefined()) throw JinjaFault(fmt::format("{} is used", object.describe()));
       const JinjaArguments given = arguments(expr);
@@ -300,12 +300,12 @@ class Evaluator {
     }
     const JinjaArguments given = arguments(expr);
     line_ = expr.line;
-    if (callee.kind == Kind::Name && lookup(callee.text).is_undefined()) {
+    if (callee.kind == ExprKind::Name && lookup(callee.text).is_undefined()) {
       if (callee.text == "namespace" && given.positional.empty()) return make_namespace(given);
       if (callee.text == "raise_exception" && given.positional.size() == 1) throw JinjaFault(given.positional[0].to_text());
     }
-    throw JinjaFault(callee.kind == Kind::Name ? fmt::format("the call of '{}' is not supported", callee.text)
-                                               : std::string("a call of a value"));
+    throw JinjaFault(callee.kind == ExprKind::Name ? fmt::format("the call of '{}' is not supported", callee.text)
+                                                   : std::string("a call of a value"));
   }
 
   static JinjaValue make_namespace(const JinjaArguments& given) {

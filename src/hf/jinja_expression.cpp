@@ -10,11 +10,11 @@
 namespace meshseek {
 namespace {
 
-using Kind = JinjaExpr::Kind;
+using ExprKind = JinjaExpr::Kind;
 using TokenKind = JinjaToken::Kind;
 
-constexpr std::size_t kMaxDepth = 200;       ///< of brackets and prefix operators
-constexpr std::size_t kMaxTreeDepth = 1000;  ///< long chains of `a + b + c` are deep trees
+constexpr std::size_t kMaxExpressionDepth = 200;  ///< of brackets and prefix operators
+constexpr std::size_t kMaxTreeDepth = 1000;       ///< long chains of `a + b + c` are deep trees
 
 class ExpressionParser {
  public:
@@ -24,7 +24,7 @@ class ExpressionParser {
     const Nesting guard(*this);
     JinjaExprPtr value = either();
     while (tokens_.is_name("if")) {
-      JinjaExprPtr node = make(Kind::Choice);
+      JinjaExprPtr node = make(ExprKind::Choice);
       tokens_.next();
       JinjaExprPtr condition = either();
       JinjaExprPtr other = tokens_.accept_name("else") ? choice() : nullptr;
@@ -38,7 +38,7 @@ class ExpressionParser {
 
   JinjaExprPtr either() {
     JinjaExprPtr left = both();
-    while (tokens_.is_name("or")) left = binary(Kind::Or, std::move(left), &ExpressionParser::both);
+    while (tokens_.is_name("or")) left = binary(ExprKind::Or, std::move(left), &ExpressionParser::both);
     return left;
   }
 
@@ -48,8 +48,8 @@ class ExpressionParser {
   /// Counts the recursion of the parser.
   struct Nesting {
     explicit Nesting(ExpressionParser& owner) : parser(owner) {
-      if (++parser.depth_ > kMaxDepth)
-        fail_jinja(parser.tokens_.peek().line, fmt::format("an expression nests deeper than {} levels", kMaxDepth));
+      if (++parser.depth_ > kMaxExpressionDepth)
+        fail_jinja(parser.tokens_.peek().line, fmt::format("an expression nests deeper than {} levels", kMaxExpressionDepth));
     }
     ~Nesting() { --parser.depth_; }
     Nesting(const Nesting&) = delete;
@@ -57,7 +57,7 @@ class ExpressionParser {
     ExpressionParser& parser;
   };
 
-  JinjaExprPtr make(Kind kind) const {
+  JinjaExprPtr make(ExprKind kind) const {
     auto node = std::make_unique<JinjaExpr>();
     node->kind = kind;
     node->line = tokens_.peek().line;
@@ -70,7 +70,7 @@ class ExpressionParser {
     node.parts.push_back(std::move(part));
   }
 
-  JinjaExprPtr binary(Kind kind, JinjaExprPtr left, Rule right) {
+  JinjaExprPtr binary(ExprKind kind, JinjaExprPtr left, Rule right) {
     JinjaExprPtr node = make(kind);
     node->text = tokens_.next().text;
     add(*node, std::move(left));
@@ -80,14 +80,14 @@ class ExpressionParser {
 
   JinjaExprPtr both() {
     JinjaExprPtr left = negation();
-    while (tokens_.is_name("and")) left = binary(Kind::And, std::move(left), &ExpressionParser::negation);
+    while (tokens_.is_name("and")) left = binary(ExprKind::And, std::move(left), &ExpressionParser::negation);
     return left;
   }
 
   JinjaExprPtr negation() {
     if (!tokens_.is_name("not")) return comparison();
     const Nesting guard(*this);
-    JinjaExprPtr node = make(Kind::Not);
+    JinjaExprPtr node = make(ExprKind::Not);
     tokens_.next();
     add(*node, negation());
     return node;
@@ -107,7 +107,7 @@ class ExpressionParser {
   }
 
   JinjaExprPtr comparison() {
-    JinjaExprPtr node = make(Kind::Compare);
+    JinjaExprPtr node = make(ExprKind::Compare);
     JinjaExprPtr first = sum();
     for (std::string name = comparison_operator(); !name.empty(); name = comparison_operator()) {
       if (first) add(*node, std::move(first));
@@ -120,19 +120,19 @@ class ExpressionParser {
   JinjaExprPtr sum() {
     JinjaExprPtr left = concatenation();
     while (tokens_.is_operator("+") || tokens_.is_operator("-"))
-      left = binary(Kind::Binary, std::move(left), &ExpressionParser::concatenation);
+      left = binary(ExprKind::Binary, std::move(left), &ExpressionParser::concatenation);
     return left;
   }
 
   JinjaExprPtr concatenation() {
     JinjaExprPtr left = product();
-    while (tokens_.is_operator("~")) left = binary(Kind::Binary, std::move(left), &ExpressionParser::product);
+    while (tokens_.is_operator("~")) left = binary(ExprKind::Binary, std::move(left), &ExpressionParser::product);
     return left;
   }
 
   JinjaExprPtr product() {
     JinjaExprPtr left = unary();
-    while (tokens_.is_operator("*")) left = binary(Kind::Binary, std::move(left), &ExpressionParser::unary);
+    while (tokens_.is_operator("*")) left = binary(ExprKind::Binary, std::move(left), &ExpressionParser::unary);
     return left;
   }
 
@@ -141,7 +141,7 @@ class ExpressionParser {
   JinjaExprPtr sign() {
     if (!tokens_.is_operator("-")) return postfix(primary());
     const Nesting guard(*this);
-    JinjaExprPtr node = make(Kind::Negate);
+    JinjaExprPtr node = make(ExprKind::Negate);
     tokens_.next();
     add(*node, sign());
     return node;
@@ -150,7 +150,7 @@ class ExpressionParser {
   JinjaExprPtr postfix(JinjaExprPtr value) {
     for (;;) {
       if (tokens_.is_operator(".")) {
-        JinjaExprPtr node = make(Kind::Attribute);
+        JinjaExprPtr node = make(ExprKind::Attribute);
         tokens_.next();
         node->text = tokens_.expect(TokenKind::Name, "a name after '.'").text;
         add(*node, std::move(value));
@@ -158,7 +158,7 @@ class ExpressionParser {
       } else if (tokens_.is_operator("[")) {
         value = subscript(std::move(value));
       } else if (tokens_.is_operator("(")) {
-        JinjaExprPtr node = make(Kind::Call);
+        JinjaExprPtr node = make(ExprKind::Call);
         add(*node, std::move(value));
         arguments(*node);
         value = std::move(node);
@@ -169,14 +169,14 @@ class ExpressionParser {
   }
 
   JinjaExprPtr subscript(JinjaExprPtr value) {
-    JinjaExprPtr node = make(Kind::Item);
+    JinjaExprPtr node = make(ExprKind::Item);
     tokens_.next();
     add(*node, std::move(value));
     std::size_t colons = 0;
     JinjaExprPtr bound;
     while (!tokens_.is_operator("]")) {
       if (tokens_.accept_operator(":")) {
-        add(*node, bound ? std::move(bound) : make(Kind::Literal));
+        add(*node, bound ? std::move(bound) : make(ExprKind::Literal));
         if (++colons > 2) tokens_.unexpected("']'");
       } else if (bound) {
         tokens_.unexpected("']'");
@@ -186,10 +186,10 @@ class ExpressionParser {
     }
     tokens_.expect_operator("]");
     if (colons == 0 && !bound) tokens_.unexpected("a key in '[]'");
-    add(*node, bound ? std::move(bound) : make(Kind::Literal));
+    add(*node, bound ? std::move(bound) : make(ExprKind::Literal));
     if (colons == 0) return node;
-    node->kind = Kind::Slice;
-    while (node->parts.size() < 4) add(*node, make(Kind::Literal));
+    node->kind = ExprKind::Slice;
+    while (node->parts.size() < 4) add(*node, make(ExprKind::Literal));
     return node;
   }
 
@@ -213,7 +213,7 @@ class ExpressionParser {
     for (;;) {
       const bool filter = tokens_.is_operator("|");
       if (!filter && !tokens_.is_name("is")) return value;
-      JinjaExprPtr node = make(filter ? Kind::Filter : Kind::Test);
+      JinjaExprPtr node = make(filter ? ExprKind::Filter : ExprKind::Test);
       tokens_.next();
       const bool negated = !filter && tokens_.accept_name("not");
       node->text = tokens_.expect(TokenKind::Name, "the name of a filter or a test").text;
@@ -223,7 +223,7 @@ class ExpressionParser {
       if (filter && tokens_.is_operator("(")) arguments(*node);
       value = std::move(node);
       if (!negated) continue;
-      JinjaExprPtr inverse = make(Kind::Not);
+      JinjaExprPtr inverse = make(ExprKind::Not);
       add(*inverse, std::move(value));
       value = std::move(inverse);
     }
@@ -247,21 +247,21 @@ class ExpressionParser {
     static constexpr std::array<std::string_view, 9> kKeywords = {"if", "else", "elif", "for", "in", "is", "and", "or", "not"};
     const std::string& name = tokens_.peek().text;
     if (std::ranges::find(kKeywords, name) != kKeywords.end()) tokens_.unexpected("an expression");
-    JinjaExprPtr node = make(Kind::Literal);
+    JinjaExprPtr node = make(ExprKind::Literal);
     tokens_.next();
     if (name == "true" || name == "True") {
       node->value = JinjaValue(true);
     } else if (name == "false" || name == "False") {
       node->value = JinjaValue(false);
     } else if (name != "none" && name != "None") {
-      node->kind = Kind::Name;
+      node->kind = ExprKind::Name;
       node->text = name;
     }
     return node;
   }
 
   JinjaExprPtr literal() {
-    JinjaExprPtr node = make(Kind::Literal);
+    JinjaExprPtr node = make(ExprKind::Literal);
     const JinjaToken& token = tokens_.next();
     const char* end = token.text.data() + token.text.size();
     if (token.kind == TokenKind::String) {
@@ -283,7 +283,7 @@ class ExpressionParser {
   }
 
   JinjaExprPtr list() {
-    JinjaExprPtr node = make(Kind::List);
+    JinjaExprPtr node = make(ExprKind::List);
     tokens_.next();
     while (!tokens_.accept_operator("]")) {
       add(*node, choice());
@@ -293,7 +293,7 @@ class ExpressionParser {
   }
 
   JinjaExprPtr dict() {
-    JinjaExprPtr node = make(Kind::Dict);
+    JinjaExprPtr node = make(ExprKind::Dict);
     tokens_.next();
     while (!tokens_.accept_operator("}")) {
       add(*node, choice());

@@ -10,7 +10,7 @@
 namespace meshseek {
 namespace {
 
-using Kind = JinjaToken::Kind;
+using TokenKind = JinjaToken::Kind;
 
 bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -39,14 +39,14 @@ class Lexer {
       if (tag == std::string::npos) break;
       enter_tag(tag);
     }
-    push(Kind::End, "");
+    push(TokenKind::End, "");
     return std::move(tokens_);
   }
 
  private:
   bool follows(std::string_view expected) const { return std::string_view(text_).substr(at_, expected.size()) == expected; }
 
-  void push(Kind kind, std::string text) { tokens_.push_back({kind, std::move(text), line_}); }
+  void push(TokenKind kind, std::string text) { tokens_.push_back({kind, std::move(text), line_}); }
 
   void advance(std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) line_ += text_[at_ + i] == '\n' ? 1 : 0;
@@ -78,7 +78,7 @@ class Lexer {
       const bool blank = text.find_first_not_of(" \t\n\r\v\f", line_start) == std::string_view::npos;
       if (blank && (line_start > 0 || line_starting_)) text = text.substr(0, line_start);
     }
-    if (!text.empty()) push(Kind::Text, std::string(text));
+    if (!text.empty()) push(TokenKind::Text, std::string(text));
     advance(length);
   }
 
@@ -96,10 +96,10 @@ class Lexer {
       return;
     }
     const bool block = type == '%';
-    push(block ? Kind::BlockBegin : Kind::OutputBegin, "");
+    push(block ? TokenKind::BlockBegin : TokenKind::OutputBegin, "");
     brackets_.clear();
     while (!tag_ends(block)) expression_token(line);
-    push(block ? Kind::BlockEnd : Kind::OutputEnd, "");
+    push(block ? TokenKind::BlockEnd : TokenKind::OutputEnd, "");
     const bool marked = follows("-") || follows("+");
     const bool strip = follows("-");
     const bool keep = follows("+");
@@ -134,7 +134,7 @@ class Lexer {
     } else if (is_letter(c)) {
       std::size_t end = at_;
       while (end < text_.size() && (is_letter(text_[end]) || is_digit(text_[end]))) ++end;
-      push(Kind::Name, text_.substr(at_, end - at_));
+      push(TokenKind::Name, text_.substr(at_, end - at_));
       advance(end - at_);
     } else {
       operator_token();
@@ -161,7 +161,7 @@ class Lexer {
         digits();
       }
     }
-    push(is_float ? Kind::Float : Kind::Integer, text_.substr(at_, end - at_));
+    push(is_float ? TokenKind::Float : TokenKind::Integer, text_.substr(at_, end - at_));
     advance(end - at_);
   }
 
@@ -172,7 +172,7 @@ class Lexer {
     for (const std::string_view spelling : kOperators) {
       if (!follows(spelling)) continue;
       track_bracket(spelling[0]);
-      push(Kind::Operator, std::string(spelling));
+      push(TokenKind::Operator, std::string(spelling));
       advance(spelling.size());
       return;
     }
@@ -204,7 +204,7 @@ class Lexer {
     }
     if (at_ >= text_.size()) fail_jinja(line, "a string that is not closed");
     advance(1);
-    tokens_.push_back({Kind::String, std::move(value), line});
+    tokens_.push_back({TokenKind::String, std::move(value), line});
   }
 
   /// Escapes as in Python: an unknown one keeps its backslash.

@@ -36,13 +36,6 @@ JinjaValue integer_result(std::string_view name, std::int64_t left, std::int64_t
   return JinjaValue(out);
 }
 
-std::optional<double> number_of(const JinjaValue& value) {
-  if (value.boolean() != nullptr) return *value.boolean() ? 1.0 : 0.0;
-  if (value.integer() != nullptr) return static_cast<double>(*value.integer());
-  if (value.real() != nullptr) return *value.real();
-  return std::nullopt;
-}
-
 /// Negative, zero or positive like a three-way comparison.
 int ordered(std::string_view name, const JinjaValue& left, const JinjaValue& right) {
   if (left.string() != nullptr && right.string() != nullptr) return left.string()->compare(*right.string());

@@ -7,7 +7,7 @@
 namespace meshseek {
 namespace {
 
-using Kind = JinjaStatement::Kind;
+using StatementKind = JinjaStatement::Kind;
 using TokenKind = JinjaToken::Kind;
 
 constexpr std::size_t kMaxBlockDepth = 200;
@@ -64,7 +64,7 @@ class TemplateParser {
     return out;
   }
 
-  JinjaStatement make(Kind kind) const {
+  JinjaStatement make(StatementKind kind) const {
     JinjaStatement out;
     out.kind = kind;
     out.line = tokens_.peek().line;
@@ -72,13 +72,13 @@ class TemplateParser {
   }
 
   JinjaStatement text_or_output() {
-    JinjaStatement out = make(Kind::Text);
+    JinjaStatement out = make(StatementKind::Text);
     const JinjaToken& token = tokens_.next();
     if (token.kind == TokenKind::Text) {
       out.text = token.text;
       return out;
     }
-    out.kind = Kind::Output;
+    out.kind = StatementKind::Output;
     out.expr = parse_jinja_expression(tokens_);
     tokens_.expect(TokenKind::OutputEnd, "'}}'");
     return out;
@@ -96,7 +96,7 @@ class TemplateParser {
 
   /// Behind `if` or `elif`; an `elif` is an `if` inside of `otherwise`.
   JinjaStatement if_statement() {
-    JinjaStatement out = make(Kind::If);
+    JinjaStatement out = make(StatementKind::If);
     out.expr = parse_jinja_expression(tokens_);
     end_block();
     out.body = block({"elif", "else", "endif"});
@@ -117,7 +117,7 @@ class TemplateParser {
   }
 
   JinjaStatement for_statement() {
-    JinjaStatement out = make(Kind::For);
+    JinjaStatement out = make(StatementKind::For);
     do {
       out.targets.push_back(tokens_.expect(TokenKind::Name, "the name of a loop variable").text);
     } while (tokens_.accept_operator(","));
@@ -136,10 +136,10 @@ class TemplateParser {
   }
 
   JinjaStatement set_statement() {
-    JinjaStatement out = make(Kind::Set);
+    JinjaStatement out = make(StatementKind::Set);
     out.targets.push_back(tokens_.expect(TokenKind::Name, "the name of a variable").text);
     if (tokens_.accept_operator(".")) {
-      out.kind = Kind::SetAttribute;
+      out.kind = StatementKind::SetAttribute;
       out.text = tokens_.expect(TokenKind::Name, "the name of an attribute").text;
     } else {
       while (tokens_.accept_operator(",")) out.targets.push_back(tokens_.expect(TokenKind::Name, "the name of a variable").text);

@@ -146,13 +146,6 @@ class Printer {
   std::string out_;
 };
 
-std::optional<double> number_of(const JinjaValue& value) {
-  if (const bool* flag = value.boolean()) return *flag ? 1.0 : 0.0;
-  if (const std::int64_t* integer = value.integer()) return static_cast<double>(*integer);
-  if (const double* real = value.real()) return *real;
-  return std::nullopt;
-}
-
 bool equal_lists(const JinjaList& left, const JinjaList& right) {
   return left.form == right.form &&
          std::ranges::equal(left.items, right.items, [](const JinjaValue& a, const JinjaValue& b) { return a.equals(b); });
@@ -167,6 +160,13 @@ bool equal_dicts(const JinjaDict& left, const JinjaDict& right) {
 }
 
 }  // namespace
+
+std::optional<double> number_of(const JinjaValue& value) {
+  if (const bool* flag = value.boolean()) return *flag ? 1.0 : 0.0;
+  if (const std::int64_t* integer = value.integer()) return static_cast<double>(*integer);
+  if (const double* real = value.real()) return *real;
+  return std::nullopt;
+}
 
 JinjaValue::JinjaValue(std::vector<JinjaValue> items, JinjaSequence form) {
   auto list = std::make_shared<JinjaList>();

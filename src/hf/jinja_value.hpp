@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -84,6 +85,9 @@ class JinjaValue {
 
   Storage value_;
 };
+
+/// As in Python, where booleans are numbers; empty for what is none.
+std::optional<double> number_of(const JinjaValue& value);
 
 struct JinjaList {
   std::vector<JinjaValue> items = {};

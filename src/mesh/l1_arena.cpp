@@ -18,7 +18,7 @@ constexpr std::size_t kAlignment = 64;
 struct Free {
   void operator()(void* block) const { std::free(block); }
 };
-struct Block {
+struct FreeBlock {
   std::unique_ptr<void, Free> memory = {};
   std::size_t size = 0;  ///< without its header
 };
@@ -56,7 +56,7 @@ struct L1Arena::State {
   }
 
   void give_back(void* memory, std::size_t size) {
-    Block block = {std::unique_ptr<void, Free>(memory), size};
+    FreeBlock block = {std::unique_ptr<void, Free>(memory), size};
     const std::lock_guard lock(mutex);
     used -= size;
     cached += size;
@@ -67,8 +67,8 @@ struct L1Arena::State {
   std::size_t capacity;
   std::size_t used = 0;
   std::size_t peak = 0;
-  std::size_t cached = 0;          ///< bytes of the free blocks
-  std::vector<Block> free_blocks;  ///< grows to the most there ever are
+  std::size_t cached = 0;              ///< bytes of the free blocks
+  std::vector<FreeBlock> free_blocks;  ///< grows to the most there ever are
 };
 
 L1Arena::L1Arena(std::size_t capacity) : state_(std::make_shared<State>(capacity)) {}

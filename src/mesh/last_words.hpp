@@ -6,6 +6,9 @@
 
 namespace meshseek {
 
+/// The exit code after that.
+inline constexpr int kExitFailure = 1;
+
 /// Much longer than a launcher takes to end the other processes after one has ended with an error.
 inline constexpr std::chrono::milliseconds kTurn(3'000);
 

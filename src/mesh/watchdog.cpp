@@ -45,7 +45,6 @@ constexpr auto kOwnBreak = milliseconds(2'000);
 constexpr auto kGrace = milliseconds(300);
 /// After the launcher's SIGTERM: it comes when some rank has died, which is about to be found; its SIGKILL follows after a second.
 constexpr auto kLastWords = milliseconds(700);
-constexpr int kFailure = 1;
 
 /// A file descriptor.
 class Descriptor {
@@ -294,7 +293,7 @@ void Watchdog::State::take(Peer& peer, const Beat& beat) {
   standstill.note(beat, peer.last_heard);
   if (beat.kind == Beat::Kind::leaving) peer.has_left = true;
   // An order of rank 0: it has printed the message.
-  if (beat.kind == Beat::Kind::end) _exit(kFailure);
+  if (beat.kind == Beat::Kind::end) _exit(kExitFailure);
   if (beat.kind == Beat::Kind::failed) end_job(message_of(beat));
 }
 
@@ -332,7 +331,7 @@ void Watchdog::State::end_job(std::string_view message) {
     print_last_words(message);
     send_beats(Beat::Kind::end);
     std::this_thread::sleep_for(kGrace);
-    _exit(kFailure);
+    _exit(kExitFailure);
   }
   // Rank 0 prints it and orders this process to end; if it does not, this process ends all the same.
   Beat report = beat(Beat::Kind::failed);
@@ -340,7 +339,7 @@ void Watchdog::State::end_job(std::string_view message) {
   send_beat(peers.front().socket.get(), report);
   hear_for(kTurn);
   print_last_words(message);
-  _exit(kFailure);
+  _exit(kExitFailure);
 }
 
 void Watchdog::State::obey_signal() {
@@ -400,7 +399,7 @@ void Watchdog::fail(std::string_view message) {
   [[maybe_unused]] const ssize_t written = write(state_->wake_write.get(), "", 1);
   // The watchdog's thread ends the process; if that hangs, too, this one does.
   std::this_thread::sleep_for(kSilence);
-  _exit(kFailure);
+  _exit(kExitFailure);
 }
 
 }  // namespace meshseek

@@ -17,8 +17,7 @@ namespace {
 
 constexpr std::chrono::seconds kInterval(1);
 /// Between two looks: the process was stopped, or suspended with the machine.
-constexpr std::chrono::seconds kOwnBreak(3);
-constexpr int kFailure = 1;
+constexpr std::chrono::seconds kSuspension(3);
 
 }  // namespace
 
@@ -36,12 +35,12 @@ void ThreadWatch::watch(const std::stop_token& stop, std::chrono::seconds limit)
   while (!stop.stop_requested()) {
     stopped.wait_for(lock, stop, kInterval, [] { return false; });
     const auto now = StandstillJudge::Clock::now();
-    if (now - last_look > kOwnBreak) judge.forgive(now);
+    if (now - last_look > kSuspension) judge.forgive(now);
     last_look = now;
     for (const auto& device : devices_) judge.note(make_beat(Beat::Kind::alive, device->rank(), {}, device->progress()), now);
     if (const std::optional<std::string> found = judge.find(now)) {
       print_last_words(*found);
-      _exit(kFailure);
+      _exit(kExitFailure);
     }
   }
 }

@@ -8,8 +8,6 @@
 namespace meshseek::exchange {
 namespace {
 
-constexpr std::int64_t kValues = 1024;  // that are summed at once; a multiple of a block of the wire
-
 /// One device's share of a sum: elements of a tensor, or a message.
 struct Source {
   const std::byte* bytes = nullptr;
@@ -34,17 +32,17 @@ void add(const Source& source, const Wire& wire, std::int64_t begin, std::int64_
     });
     return;
   }
-  std::array<float, kValues> values;
+  std::array<float, kPieceValues> values;
   read(source, wire, begin, end, values.data());
   cpu::kernels().axpy(1.0F, values.data(), end - begin, sum);
 }
 
 void sum_up(const std::vector<Source>& sources, const Wire& wire, std::int64_t volume, float* sum, ThreadTeam& team) {
   constexpr std::size_t kGrain = 16;
-  team.parallel_for(static_cast<std::size_t>(ceil_div(volume, kValues)), kGrain, [&](std::size_t first, std::size_t last) {
+  team.parallel_for(static_cast<std::size_t>(ceil_div(volume, kPieceValues)), kGrain, [&](std::size_t first, std::size_t last) {
     for (auto block = static_cast<std::int64_t>(first); block < static_cast<std::int64_t>(last); ++block) {
-      const std::int64_t begin = block * kValues;
-      const std::int64_t end = std::min(volume, begin + kValues);
+      const std::int64_t begin = block * kPieceValues;
+      const std::int64_t end = std::min(volume, begin + kPieceValues);
       read(sources.front(), wire, begin, end, sum + begin);
       for (std::size_t idx = 1; idx < sources.size(); ++idx) add(sources[idx], wire, begin, end, sum + begin);
     }

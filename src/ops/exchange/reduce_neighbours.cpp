@@ -9,9 +9,6 @@
 namespace meshseek::exchange {
 namespace {
 
-constexpr std::int64_t kBlock = 16;     // of the wire: chunks are whole ones
-constexpr std::int64_t kValues = 1024;  // that are summed at once
-
 /// Values [begin, end) of a part on their way.
 struct Chunk {
   std::int64_t part_idx = 0;
@@ -53,7 +50,7 @@ class NeighbourReduction {
     const std::int64_t num_bytes = wire_.num_bytes(chunk.count());
     std::byte* bytes = exchange_.scratch(num_bytes);
     for_each_block(chunk, [&](std::int64_t at, std::int64_t count) {
-      std::array<float, kValues> sum;
+      std::array<float, kPieceValues> sum;
       wire_.decode_floats(chunk.bytes, chunk.count(), at, count, sum.data());
       add_own(chunk, at, count, sum.data());
       wire_.encode_floats(sum.data(), chunk.count(), at, count, bytes);
@@ -70,7 +67,7 @@ class NeighbourReduction {
         wire_.decode_floats(chunk.bytes, chunk.count(), at, count, sum);
         return add_own(chunk, at, count, sum);
       }
-      std::array<float, kValues> values;
+      std::array<float, kPieceValues> values;
       wire_.decode_floats(chunk.bytes, chunk.count(), at, count, values.data());
       cpu::kernels().axpy(1.0F, values.data(), count, sum);
     });
@@ -83,24 +80,24 @@ class NeighbourReduction {
   template <class Body>
   void for_each_chunk(std::int64_t part_idx, const Body& body) const {
     const std::int64_t volume = part(part_idx).volume();
-    const std::int64_t size = round_up(ceil_div(volume, reduction_.num_links), kBlock);
+    const std::int64_t size = round_up(ceil_div(volume, reduction_.num_links), kWireBlock);
     for (std::int64_t begin = 0; begin < volume; begin += size) body(begin, std::min(volume, begin + size));
   }
 
   template <class Body>
   void for_each_block(const Chunk& chunk, const Body& body) {
     constexpr std::size_t kGrain = 16;
-    exchange_.team().parallel_for(static_cast<std::size_t>(ceil_div(chunk.count(), kValues)), kGrain,
+    exchange_.team().parallel_for(static_cast<std::size_t>(ceil_div(chunk.count(), kPieceValues)), kGrain,
                                   [&](std::size_t first, std::size_t last) {
                                     for (std::size_t block = first; block < last; ++block) {
-                                      const std::int64_t at = static_cast<std::int64_t>(block) * kValues;
-                                      body(at, std::min(kValues, chunk.count() - at));
+                                      const std::int64_t at = static_cast<std::int64_t>(block) * kPieceValues;
+                                      body(at, std::min(kPieceValues, chunk.count() - at));
                                     }
                                   });
   }
 
   void add_own(const Chunk& chunk, std::int64_t at, std::int64_t count, float* sum) const {
-    std::array<float, kValues> values;
+    std::array<float, kPieceValues> values;
     const std::int64_t begin = chunk.begin + at;
     for_each_run(part(chunk.part_idx), begin, begin + count, [&](std::int64_t seq, std::int64_t element, std::int64_t num) {
       read_floats(storage(), wire_.tensor_dtype(), element, num, values.data() + (seq - begin));

@@ -14,18 +14,15 @@
 namespace meshseek::exchange {
 namespace {
 
-constexpr std::int64_t kBlock = 16;     // values that share an exponent
-constexpr std::int64_t kValues = 1024;  // that are converted at once
-
 bool is_float(DataType dtype) { return dtype == DataType::float32 || dtype == DataType::bfloat16; }
 
-/// Calls body(begin, end) for pieces of at most kValues of [0, count), each beginning at a multiple of it, on all threads.
+/// Calls body(begin, end) for pieces of at most kPieceValues of [0, count), each beginning at a multiple of it, on all threads.
 template <class Body>
 void for_each_piece(std::int64_t count, ThreadTeam& team, const Body& body) {
   constexpr std::size_t kGrain = 16;
-  team.parallel_for(static_cast<std::size_t>(ceil_div(count, kValues)), kGrain, [&](std::size_t begin, std::size_t end) {
+  team.parallel_for(static_cast<std::size_t>(ceil_div(count, kPieceValues)), kGrain, [&](std::size_t begin, std::size_t end) {
     for (auto piece = static_cast<std::int64_t>(begin); piece < static_cast<std::int64_t>(end); ++piece)
-      body(piece * kValues, std::min(count, (piece + 1) * kValues));
+      body(piece * kPieceValues, std::min(count, (piece + 1) * kPieceValues));
   });
 }
 
@@ -56,20 +53,20 @@ Wire::Wire(DataType tensor_dtype, std::optional<DataType> wire_dtype, std::strin
 }
 
 std::int64_t Wire::num_bytes(std::int64_t count) const {
-  if (wire_ == DataType::bfloat8_b) return ceil_div(count, kBlock) * (1 + kBlock);
+  if (wire_ == DataType::bfloat8_b) return ceil_div(count, kWireBlock) * (1 + kWireBlock);
   return count * static_cast<std::int64_t>(element_bytes(wire_));
 }
 
 void Wire::encode_floats(const float* values, std::int64_t total, std::int64_t begin, std::int64_t count, std::byte* out) const {
   if (wire_ != DataType::bfloat8_b) return write_floats(values, count, out, wire_, begin);
-  auto* exponents = reinterpret_cast<std::uint8_t*>(out) + begin / kBlock;
-  auto* codes = reinterpret_cast<std::uint8_t*>(out) + ceil_div(total, kBlock) + begin;
-  const std::int64_t num_whole = count / kBlock;
+  auto* exponents = reinterpret_cast<std::uint8_t*>(out) + begin / kWireBlock;
+  auto* codes = reinterpret_cast<std::uint8_t*>(out) + ceil_div(total, kWireBlock) + begin;
+  const std::int64_t num_whole = count / kWireBlock;
   block_encoder().bfloat8_b(values, num_whole, exponents, codes);
-  if (num_whole * kBlock == count) return;
-  std::array<float, kBlock> last = {};
-  std::copy(values + num_whole * kBlock, values + count, last.begin());
-  block_encoder().bfloat8_b(last.data(), 1, exponents + num_whole, codes + num_whole * kBlock);
+  if (num_whole * kWireBlock == count) return;
+  std::array<float, kWireBlock> last = {};
+  std::copy(values + num_whole * kWireBlock, values + count, last.begin());
+  block_encoder().bfloat8_b(last.data(), 1, exponents + num_whole, codes + num_whole * kWireBlock);
 }
 
 void Wire::encode(const std::byte* storage, const StridedPart& part, std::int64_t begin, std::int64_t end, std::byte* out,
@@ -83,7 +80,7 @@ void Wire::encode(const std::byte* storage, const StridedPart& part, std::int64_
     return;
   }
   for_each_piece(end - begin, team, [&](std::int64_t piece_begin, std::int64_t piece_end) {
-    std::array<float, kValues> values;
+    std::array<float, kPieceValues> values;
     for_each_run(part, begin + piece_begin, begin + piece_end, [&](std::int64_t seq, std::int64_t at, std::int64_t count) {
       read_floats(storage, tensor_, at, count, values.data() + (seq - begin - piece_begin));
     });
@@ -97,7 +94,7 @@ void Wire::decode(const std::byte* in, std::byte* storage, const StridedPart& pa
     return copy_part(in, contiguous_part(0, total), storage, part, static_cast<std::int64_t>(element_bytes(tensor_)), team);
   }
   for_each_piece(total, team, [&](std::int64_t begin, std::int64_t end) {
-    std::array<float, kValues> values;
+    std::array<float, kPieceValues> values;
     decode_floats(in, total, begin, end - begin, values.data());
     for_each_run(part, begin, end, [&](std::int64_t seq, std::int64_t at, std::int64_t count) {
       write_floats(values.data() + (seq - begin), count, storage, tensor_, at);
@@ -107,14 +104,14 @@ void Wire::decode(const std::byte* in, std::byte* storage, const StridedPart& pa
 
 void Wire::decode_floats(const std::byte* in, std::int64_t total, std::int64_t begin, std::int64_t count, float* out) const {
   if (wire_ != DataType::bfloat8_b) return read_floats(in, wire_, begin, count, out);
-  const auto* exponents = reinterpret_cast<const std::uint8_t*>(in) + begin / kBlock;
-  const auto* codes = reinterpret_cast<const std::uint8_t*>(in) + ceil_div(total, kBlock) + begin;
-  const std::int64_t num_whole = count / kBlock;
+  const auto* exponents = reinterpret_cast<const std::uint8_t*>(in) + begin / kWireBlock;
+  const auto* codes = reinterpret_cast<const std::uint8_t*>(in) + ceil_div(total, kWireBlock) + begin;
+  const std::int64_t num_whole = count / kWireBlock;
   decode_bfloat8_blocks(exponents, codes, num_whole, out);
-  if (num_whole * kBlock == count) return;
-  std::array<float, kBlock> last;
-  decode_bfloat8_blocks(exponents + num_whole, codes + num_whole * kBlock, 1, last.data());
-  std::copy_n(last.begin(), count - num_whole * kBlock, out + num_whole * kBlock);
+  if (num_whole * kWireBlock == count) return;
+  std::array<float, kWireBlock> last;
+  decode_bfloat8_blocks(exponents + num_whole, codes + num_whole * kWireBlock, 1, last.data());
+  std::copy_n(last.begin(), count - num_whole * kWireBlock, out + num_whole * kWireBlock);
 }
 
 }  // namespace meshseek::exchange
