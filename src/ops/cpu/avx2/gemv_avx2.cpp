@@ -116,11 +116,16 @@ static bool dot_int8(const TileRun& run) {
 template <int kBits>
 static bool is_regular(const std::uint8_t* tile) {
   if (has_exponent_255(tile)) return false;
+  std::uint64_t tiny = 0;
+  for (int half = 0; half < 2; ++half) {
+    const __m256i exponents = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(tile + 32 * half));
+    const __m256i fits = _mm256_cmpeq_epi8(_mm256_max_epu8(exponents, _mm256_set1_epi8(kBits)), exponents);
+    tiny |= static_cast<std::uint64_t>(~static_cast<std::uint32_t>(_mm256_movemask_epi8(fits))) << (32 * half);
+  }
   constexpr int kBlockBytes = kBits == 7 ? 16 : 8;
   constexpr std::uint8_t kMagnitudes = kBits == 7 ? 0x7f : 0x77;
-  for (int block = 0; block < 64; ++block) {
-    if (tile[block] >= kBits) continue;
-    const std::uint8_t* codes = tile + kExponents + block * kBlockBytes;
+  for (; tiny != 0; tiny &= tiny - 1) {
+    const std::uint8_t* codes = tile + kExponents + __builtin_ctzll(tiny) * kBlockBytes;
     for (int idx = 0; idx < kBlockBytes; ++idx) {
       if ((codes[idx] & kMagnitudes) != 0) return false;
     }
