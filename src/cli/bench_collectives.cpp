@@ -6,6 +6,7 @@
 #include <memory>
 #include <thread>
 
+#include "base/stopwatch.hpp"
 #include "cli/bench_convert.hpp"
 #include "mesh/communicator.hpp"
 #include "mesh/device.hpp"
@@ -58,7 +59,7 @@ CollectiveRow measure(Device& device, const Case& one, std::int64_t bytes, int n
     barrier(device);
     const Clock::time_point begin = Clock::now();
     for (std::int64_t call = 0; call < calls; ++call) one.run(x);
-    latencies.push_back(std::chrono::duration<double>(Clock::now() - begin).count() / static_cast<double>(calls));
+    latencies.push_back(seconds_since(begin) / static_cast<double>(calls));
   }
   row.latency_s = median(latencies);
   row.bytes_per_s = static_cast<double>(row.bytes) / row.latency_s;

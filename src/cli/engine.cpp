@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "base/error.hpp"
+#include "base/stopwatch.hpp"
 #include "cli/terminal.hpp"
 #include "mesh/mpi_mesh.hpp"
 
@@ -116,14 +117,10 @@ LoadedModel load_model(const ModelSource& source, ConfigFlags flags, const Devic
                                                        .prefault = flags.prefault,
                                                        .strict = flags.strict,
                                                        .process = process});
-  const double load_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double load_s = seconds_since(start);
   if (!runner->note().empty()) print_note(runner->note());
   if (log != OperatorLog::none) runner->device().set_observer(make_observer(log));
   return {.runner = std::move(runner), .load_s = load_s, .store = store};
-}
-
-void add_capture_flag(CLI::App& verb, std::string& file) {
-  verb.add_option("--capture", file, "records every operator call, for replay and inspect --compare")->type_name("FILE");
 }
 
 void check_one_device(const std::string& flag, const MeshShape& mesh) {

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "cli/flags.hpp"
+#include "cli/flag_values.hpp"
 #include "cli/model_source.hpp"
 #include "stage2_configure/configure.hpp"
 #include "stage3_run/capture_writer.hpp"
@@ -44,8 +44,6 @@ struct LoadedModel {
 LoadedModel load_model(const ModelSource& source, ConfigFlags flags, const DeviceFlags& devices, std::int64_t capacity,
                        const FrontProcess& process = {});
 
-/// --capture
-void add_capture_flag(CLI::App& verb, std::string& file);
 /// \throws Error: `flag`, which shows one device, with a mesh of several
 void check_one_device(const std::string& flag, const MeshShape& mesh);
 /// Records every operator from now on while it lives; null when `file` is empty. \throws Error: the file exists, not writable.

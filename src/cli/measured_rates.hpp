@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "cli/calibration.hpp"
-#include "cli/flags.hpp"
+#include "cli/flag_values.hpp"
 #include "cli/mesh_plan.hpp"
 
 namespace meshseek::cli {

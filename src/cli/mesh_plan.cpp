@@ -19,7 +19,7 @@ namespace {
 using cpu::PanelForm;
 
 constexpr double kCacheBytes = 2.0;     ///< bfloat16
-constexpr double kBfloat16Bytes = 2.0;  ///< bfloat16: embedding, norms, router
+constexpr double kBfloat16Bytes = 2.0;  ///< of a value of embedding, norms, router
 
 double bytes_per_value(DataType dtype) {
   switch (dtype) {

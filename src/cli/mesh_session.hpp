@@ -4,7 +4,7 @@
 #include <functional>
 
 #include "cli/engine.hpp"
-#include "cli/flags.hpp"
+#include "cli/flag_values.hpp"
 #include "cli/model_source.hpp"
 #include "mesh/mpi_mesh.hpp"
 #include "stage3_run/runner.hpp"

@@ -3,7 +3,7 @@
 #include <cstddef>
 
 #include "base/mapped_file.hpp"
-#include "cli/flags.hpp"
+#include "cli/flag_values.hpp"
 #include "hf/hf_config.hpp"
 #include "stage1_convert/convert.hpp"
 

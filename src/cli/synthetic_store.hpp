@@ -4,7 +4,7 @@
 #include <string>
 
 #include "base/mapped_file.hpp"
-#include "cli/flags.hpp"
+#include "cli/flag_values.hpp"
 
 namespace meshseek::cli {
 

@@ -6,6 +6,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "cli/engine.hpp"
+#include "cli/flags.hpp"
 #include "cli/logits_collector.hpp"
 #include "cli/mesh_session.hpp"
 #include "cli/prompt.hpp"

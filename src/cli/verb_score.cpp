@@ -5,6 +5,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "cli/engine.hpp"
+#include "cli/flags.hpp"
 #include "cli/mesh_session.hpp"
 #include "cli/prompt.hpp"
 #include "cli/terminal.hpp"

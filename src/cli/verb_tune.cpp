@@ -7,6 +7,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "cli/engine.hpp"
+#include "cli/flags.hpp"
 #include "cli/terminal.hpp"
 #include "cli/verbs.hpp"
 #include "config/serialise.hpp"

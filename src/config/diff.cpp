@@ -140,7 +140,7 @@ std::vector<std::string> diff_configs(const Tree& left, const Tree& right, std::
   const Tree expanded_right = expand_tree(right);
   std::vector<std::string> lines;
   for (const Difference& one : Comparison(left_name, right_name).compare(&expanded_left, &expanded_right, false)) {
-    lines.push_back(fmt::format("{}: {}", one.path.empty() ? "config" : one.path, one.change));
+    lines.push_back(fmt::format("{}: {}", shown_path(one.path), one.change));
   }
   return lines;
 }

@@ -13,6 +13,7 @@
 
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "base/stopwatch.hpp"
 #include "base/thread_team.hpp"
 #include "hf/generated_tensors.hpp"
 #include "hf/generated_values.hpp"
@@ -162,7 +163,7 @@ class Writer {
     ++progress_.files_done;
   }
 
-  double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
+  double seconds() const { return seconds_since(start_); }
 
  private:
   struct Worker {

@@ -85,8 +85,7 @@ void store_sums(const float* sums, std::int64_t count, Tensor& y) {
 
 /// Parts of the flattened tensor for all devices, each but the last ones of the same whole number of blocks.
 std::vector<StridedPart> flat_parts(std::int64_t count, std::int64_t num) {
-  constexpr std::int64_t kBlock = 16;
-  const std::int64_t size = round_up(ceil_div(count, num), kBlock);
+  const std::int64_t size = round_up(ceil_div(count, num), kFaceSize);
   std::vector<StridedPart> parts;
   for (std::int64_t idx = 0; idx < num; ++idx)
     parts.push_back(contiguous_part(std::min(count, idx * size), std::min(count, (idx + 1) * size)));

@@ -10,6 +10,7 @@
 
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "base/stopwatch.hpp"
 #include "config/ranges.hpp"
 #include "hf/state_dict.hpp"
 #include "stage1_convert/conversion_plan.hpp"
@@ -76,7 +77,7 @@ class Conversion {
   }
 
  private:
-  double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
+  double seconds() const { return seconds_since(start_); }
 
   /// Says why a file is built, and opens its line of the report.
   void decide(PlannedFile& file) {

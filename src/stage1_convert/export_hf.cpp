@@ -9,6 +9,7 @@
 
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "base/stopwatch.hpp"
 #include "hf/safetensors.hpp"
 #include "hf/state_dict_view.hpp"
 #include "modules/model/model.hpp"
@@ -165,7 +166,7 @@ ExportReport export_hf(const Path& store, const Path& folder) {
     if (fs::exists(store / name)) write_file_atomically(folder / name, read_text_file(store / name));
   }
   write_file_atomically(folder / "config.json", exported_config(store));
-  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  report.seconds = seconds_since(start);
   return report;
 }
 

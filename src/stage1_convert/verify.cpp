@@ -12,6 +12,7 @@
 #include "base/error.hpp"
 #include "base/random_access_file.hpp"
 #include "base/sha256.hpp"
+#include "base/stopwatch.hpp"
 #include "stage1_convert/file_sums.hpp"
 #include "stage1_convert/manifest.hpp"
 #include "stage1_convert/staged_store.hpp"
@@ -137,7 +138,7 @@ class SharedProgress {
   void add(std::int64_t bytes) {
     const std::lock_guard lock(mutex_);
     done_ += bytes;
-    if (on_progress_) on_progress_({files_, done_, num_bytes_, std::chrono::duration<double>(Clock::now() - start_).count()});
+    if (on_progress_) on_progress_({files_, done_, num_bytes_, seconds_since(start_)});
   }
   void finish_file() {
     const std::lock_guard lock(mutex_);
@@ -196,7 +197,7 @@ VerifyReport verify_store(const Path& store, ThreadTeam& team, const std::functi
   add_orphans(store, *manifest, report.problems);
   std::sort(report.problems.begin(), report.problems.end(), [](const auto& a, const auto& b) { return a.path < b.path; });
   report.bytes = progress.done();
-  report.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  report.seconds = seconds_since(start);
   return report;
 }
 

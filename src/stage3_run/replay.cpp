@@ -8,6 +8,7 @@
 
 #include "base/checksum.hpp"
 #include "base/error.hpp"
+#include "base/stopwatch.hpp"
 #include "config/overlay.hpp"
 #include "ops/cpu/kernels.hpp"
 #include "stage3_run/replay_operators.hpp"
@@ -104,7 +105,7 @@ ReplayedCall Replayer::replay(std::int64_t index, const std::vector<std::string>
     for (const CapturedTensor& value : call.inputs) inputs.add(value.name, capture_->load(value, *device_));
     const auto start = std::chrono::steady_clock::now();
     const CallValues outputs = rerun(inputs);
-    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    seconds.push_back(seconds_since(start));
     if (repetition > 0) continue;
     if (outputs.tensors().size() != call.outputs.size()) {
       throw Error(fmt::format("[{}] returned {} values but {} were recorded; capture again", prepared.where, outputs.tensors().size(),

@@ -12,6 +12,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "base/stopwatch.hpp"
 #include "config/ranges.hpp"
 #include "config/serialise.hpp"
 #include "ops/capture.hpp"
@@ -47,7 +48,7 @@ struct LinearCall {
   double seconds_with(const LinearConfig& candidate) const {
     const auto start = std::chrono::steady_clock::now();
     const Tensor y = offsets.empty() ? linear(x, candidate) : grouped_linear(x, offsets, candidate);
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return seconds_since(start);
   }
 };
 

@@ -15,6 +15,7 @@
 
 #include "base/waiting.hpp"
 #include "mesh/handshake.hpp"
+#include "mesh/last_words.hpp"
 #include "mesh/watchdog.hpp"
 
 namespace meshseek {
@@ -43,7 +44,7 @@ void undo_binding() {
 /// Rank 0 says what is wrong with all; when another one ends first, the launcher leaves it a second.
 [[noreturn]] void leave_silently() {
   std::this_thread::sleep_for(std::chrono::milliseconds(300));
-  _exit(1);
+  _exit(kExitFailure);
 }
 
 /// Polls, for MPI has no sleep: a moment at full speed when cores are free, then with pauses that grow to a quarter of a millisecond.

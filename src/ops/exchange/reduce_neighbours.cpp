@@ -80,7 +80,7 @@ class NeighbourReduction {
   template <class Body>
   void for_each_chunk(std::int64_t part_idx, const Body& body) const {
     const std::int64_t volume = part(part_idx).volume();
-    const std::int64_t size = round_up(ceil_div(volume, reduction_.num_links), kWireBlock);
+    const std::int64_t size = round_up(ceil_div(volume, reduction_.num_links), kFaceSize);
     for (std::int64_t begin = 0; begin < volume; begin += size) body(begin, std::min(volume, begin + size));
   }
 

@@ -53,20 +53,20 @@ Wire::Wire(DataType tensor_dtype, std::optional<DataType> wire_dtype, std::strin
 }
 
 std::int64_t Wire::num_bytes(std::int64_t count) const {
-  if (wire_ == DataType::bfloat8_b) return ceil_div(count, kWireBlock) * (1 + kWireBlock);
+  if (wire_ == DataType::bfloat8_b) return ceil_div(count, kFaceSize) * (1 + kFaceSize);
   return count * static_cast<std::int64_t>(element_bytes(wire_));
 }
 
 void Wire::encode_floats(const float* values, std::int64_t total, std::int64_t begin, std::int64_t count, std::byte* out) const {
   if (wire_ != DataType::bfloat8_b) return write_floats(values, count, out, wire_, begin);
-  auto* exponents = reinterpret_cast<std::uint8_t*>(out) + begin / kWireBlock;
-  auto* codes = reinterpret_cast<std::uint8_t*>(out) + ceil_div(total, kWireBlock) + begin;
-  const std::int64_t num_whole = count / kWireBlock;
+  auto* exponents = reinterpret_cast<std::uint8_t*>(out) + begin / kFaceSize;
+  auto* codes = reinterpret_cast<std::uint8_t*>(out) + ceil_div(total, kFaceSize) + begin;
+  const std::int64_t num_whole = count / kFaceSize;
   block_encoder().bfloat8_b(values, num_whole, exponents, codes);
-  if (num_whole * kWireBlock == count) return;
-  std::array<float, kWireBlock> last = {};
-  std::copy(values + num_whole * kWireBlock, values + count, last.begin());
-  block_encoder().bfloat8_b(last.data(), 1, exponents + num_whole, codes + num_whole * kWireBlock);
+  if (num_whole * kFaceSize == count) return;
+  std::array<float, kFaceSize> last = {};
+  std::copy(values + num_whole * kFaceSize, values + count, last.begin());
+  block_encoder().bfloat8_b(last.data(), 1, exponents + num_whole, codes + num_whole * kFaceSize);
 }
 
 void Wire::encode(const std::byte* storage, const StridedPart& part, std::int64_t begin, std::int64_t end, std::byte* out,
@@ -104,14 +104,14 @@ void Wire::decode(const std::byte* in, std::byte* storage, const StridedPart& pa
 
 void Wire::decode_floats(const std::byte* in, std::int64_t total, std::int64_t begin, std::int64_t count, float* out) const {
   if (wire_ != DataType::bfloat8_b) return read_floats(in, wire_, begin, count, out);
-  const auto* exponents = reinterpret_cast<const std::uint8_t*>(in) + begin / kWireBlock;
-  const auto* codes = reinterpret_cast<const std::uint8_t*>(in) + ceil_div(total, kWireBlock) + begin;
-  const std::int64_t num_whole = count / kWireBlock;
+  const auto* exponents = reinterpret_cast<const std::uint8_t*>(in) + begin / kFaceSize;
+  const auto* codes = reinterpret_cast<const std::uint8_t*>(in) + ceil_div(total, kFaceSize) + begin;
+  const std::int64_t num_whole = count / kFaceSize;
   decode_bfloat8_blocks(exponents, codes, num_whole, out);
-  if (num_whole * kWireBlock == count) return;
-  std::array<float, kWireBlock> last;
-  decode_bfloat8_blocks(exponents + num_whole, codes + num_whole * kWireBlock, 1, last.data());
-  std::copy_n(last.begin(), count - num_whole * kWireBlock, out + num_whole * kWireBlock);
+  if (num_whole * kFaceSize == count) return;
+  std::array<float, kFaceSize> last;
+  decode_bfloat8_blocks(exponents + num_whole, codes + num_whole * kFaceSize, 1, last.data());
+  std::copy_n(last.begin(), count - num_whole * kFaceSize, out + num_whole * kFaceSize);
 }
 
 }  // namespace meshseek::exchange

@@ -11,10 +11,8 @@
 
 namespace meshseek::exchange {
 
-/// Values that share an exponent on a wire of bfloat8_b: pieces of a message are whole blocks.
-constexpr std::int64_t kWireBlock = 16;
-/// Values that are converted or summed at once: a multiple of kWireBlock.
-constexpr std::int64_t kPieceValues = 1024;
+/// Values that are converted or summed at once: whole blocks of kFaceSize values, which share an exponent on a wire of bfloat8_b.
+inline constexpr std::int64_t kPieceValues = 1024;
 
 /// `count` elements from `at` on as float32, from and to float32 or bfloat16 storage.
 void read_floats(const std::byte* storage, DataType dtype, std::int64_t at, std::int64_t count, float* out);

@@ -5,13 +5,9 @@
 // Nothing here may be inline or come from the standard library: see loops.inc.
 namespace meshseek::cpu::avx2 {
 
-constexpr std::int64_t kExponents = 64;
-constexpr std::int64_t kAhead = 4352;  ///< bytes that are asked for ahead of those in work
+#include "ops/cpu/gemv_tiles.inc"
 
-template <int kBits>
-constexpr std::int64_t kTileBytes = kExponents + (kBits == 7 ? 1024 : 512);
-template <int kBits>
-constexpr std::int64_t kFaceBytes = kBits == 7 ? 256 : 128;
+constexpr std::int64_t kAhead = 4352;  ///< bytes that are asked for ahead of those in work
 
 /// Two neighbouring rows of a face: 32 codes.
 struct Codes {
@@ -122,15 +118,7 @@ static bool is_regular(const std::uint8_t* tile) {
     const __m256i fits = _mm256_cmpeq_epi8(_mm256_max_epu8(exponents, _mm256_set1_epi8(kBits)), exponents);
     tiny |= static_cast<std::uint64_t>(~static_cast<std::uint32_t>(_mm256_movemask_epi8(fits))) << (32 * half);
   }
-  constexpr int kBlockBytes = kBits == 7 ? 16 : 8;
-  constexpr std::uint8_t kMagnitudes = kBits == 7 ? 0x7f : 0x77;
-  for (; tiny != 0; tiny &= tiny - 1) {
-    const std::uint8_t* codes = tile + kExponents + __builtin_ctzll(tiny) * kBlockBytes;
-    for (int idx = 0; idx < kBlockBytes; ++idx) {
-      if ((codes[idx] & kMagnitudes) != 0) return false;
-    }
-  }
-  return true;
+  return are_zero<kBits>(tile, tiny);
 }
 
 /// Sixteen weights of one row as floats.

@@ -5,14 +5,12 @@
 // Nothing here may be inline or come from the standard library: see loops.inc.
 namespace meshseek::cpu::avx512 {
 
-constexpr std::int64_t kExponents = 64;
+#include "ops/cpu/gemv_tiles.inc"
+
 constexpr std::int64_t kAhead = 4352;  ///< bytes that are asked for ahead of those in work; see gemv_avx512_vnni.cpp
 /// Tiles over which several passes go before the next ones are read, and how many tiles later those are that they ask for. Measured: 2 or 8 in work, or 8
 /// ahead, are slower.
 constexpr std::int64_t kTilesInWork = 4, kTilesAhead = 12;
-
-template <int kBits>
-constexpr std::int64_t kTileBytes = kExponents + (kBits == 7 ? 1024 : 512);
 
 /// Signs and magnitudes of four neighbouring rows of a face: 64 codes, row after row.
 struct Codes {
@@ -81,7 +79,6 @@ static void int8_face(const TileRun& run, const std::uint8_t* face, __m512 w_sca
 
 template <int kBits, int X>
 static bool dot_int8(const TileRun& run) {
-  constexpr std::int64_t kFaceBytes = kBits == 7 ? 256 : 128;
   // Row 4 i + l of a face is element 4 l + i of add_lanes(), and the other way round.
   const __m512i order = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
   __m512 sums[X][2];
@@ -95,9 +92,9 @@ static bool dot_int8(const TileRun& run) {
     const __m512i scales = _mm512_shuffle_epi8(scale_exponents<kBits>(exponents), order);
     const std::uint8_t* face = tile + kExponents;
     int8_face<kBits, X>(run, face, to_scales(part<0>(scales)), 2 * idx, &sums[0][0], 2);
-    int8_face<kBits, X>(run, face + kFaceBytes, to_scales(part<1>(scales)), 2 * idx + 1, &sums[0][0], 2);
-    int8_face<kBits, X>(run, face + 2 * kFaceBytes, to_scales(part<2>(scales)), 2 * idx, &sums[0][1], 2);
-    int8_face<kBits, X>(run, face + 3 * kFaceBytes, to_scales(part<3>(scales)), 2 * idx + 1, &sums[0][1], 2);
+    int8_face<kBits, X>(run, face + kFaceBytes<kBits>, to_scales(part<1>(scales)), 2 * idx + 1, &sums[0][0], 2);
+    int8_face<kBits, X>(run, face + 2 * kFaceBytes<kBits>, to_scales(part<2>(scales)), 2 * idx, &sums[0][1], 2);
+    int8_face<kBits, X>(run, face + 3 * kFaceBytes<kBits>, to_scales(part<3>(scales)), 2 * idx + 1, &sums[0][1], 2);
   }
   const __m512i back = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   for (int t = 0; t < X; ++t) {
@@ -114,16 +111,7 @@ template <int kBits>
 static bool is_regular(const std::uint8_t* tile) {
   const __m512i exponents = _mm512_loadu_si512(tile);
   if (_mm512_cmpeq_epi8_mask(exponents, _mm512_set1_epi8(-1)) != 0) return false;
-  __mmask64 tiny = _mm512_cmplt_epu8_mask(exponents, _mm512_set1_epi8(kBits));
-  constexpr int kBlockBytes = kBits == 7 ? 16 : 8;
-  constexpr std::uint8_t kMagnitudes = kBits == 7 ? 0x7f : 0x77;
-  for (; tiny != 0; tiny &= tiny - 1) {
-    const std::uint8_t* block = tile + kExponents + __builtin_ctzll(tiny) * kBlockBytes;
-    for (int idx = 0; idx < kBlockBytes; ++idx) {
-      if ((block[idx] & kMagnitudes) != 0) return false;
-    }
-  }
-  return true;
+  return are_zero<kBits>(tile, _mm512_cmplt_epu8_mask(exponents, _mm512_set1_epi8(kBits)));
 }
 
 /// Four rows of a face as signed bytes.
@@ -247,7 +235,6 @@ static void add_scaled_row(const TileRun& run, std::int64_t row, __m512 left, __
 
 template <int kBits, int X>
 static void add_tile(const TileRun& run, const std::uint8_t* tile, float* out) {
-  constexpr std::int64_t kFaceBytes = kBits == 7 ? 256 : 128;
   alignas(64) float scales[64];
   const __m512i exponents = scale_exponents<kBits>(_mm512_loadu_si512(tile));
   _mm512_store_ps(scales, to_scales(part<0>(exponents)));
@@ -259,10 +246,10 @@ static void add_tile(const TileRun& run, const std::uint8_t* tile, float* out) {
     for (int half = 0; half < 2; ++half) sums[t][half] = _mm512_loadu_ps(out + t * run.out_stride + 16 * half);
   }
   for (int lower = 0; lower < 2; ++lower) {
-    const std::uint8_t* face = tile + kExponents + 2 * lower * kFaceBytes;
+    const std::uint8_t* face = tile + kExponents + 2 * lower * kFaceBytes<kBits>;
     for (int quad = 0; quad < 4; ++quad) {
       const __m512i left = load_signed<kBits>(face, quad);
-      const __m512i right = load_signed<kBits>(face + kFaceBytes, quad);
+      const __m512i right = load_signed<kBits>(face + kFaceBytes<kBits>, quad);
       const float* scale = scales + 32 * lower + 4 * quad;
       const std::int64_t row = 16 * lower + 4 * quad;
       const auto scaled = [](__m512 w, float by) { return _mm512_mul_ps(w, _mm512_set1_ps(by)); };

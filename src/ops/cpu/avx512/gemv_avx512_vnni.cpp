@@ -6,17 +6,13 @@
 // Nothing here may be inline or come from the standard library: see loops.inc.
 namespace meshseek::cpu::avx512_vnni {
 
-constexpr std::int64_t kExponents = 64;
+#include "ops/cpu/gemv_tiles.inc"
+
 /// Lines are asked for four tiles ahead, into the second-level cache: those asked for into the first-level cache take the few buffers that misses of loads
 /// need (Zen 4, one core, bfloat8_b: 20.5 GB/s instead of 30.3).
 constexpr std::int64_t kAhead = 4352;
 /// Weights that are multiplied as unsigned bytes are magnitude + kOffset; what that adds to a sum is taken off exactly.
 constexpr int kOffset = 128;
-
-template <int kBits>
-constexpr std::int64_t kFaceBytes = kBits == 7 ? 256 : 128;
-template <int kBits>
-constexpr std::int64_t kTileBytes = kExponents + 4 * kFaceBytes<kBits>;
 
 static void prefetch(const std::uint8_t* from, std::int64_t bytes, std::int64_t step) {
   for (std::int64_t offset = 0; offset < bytes; offset += step) _mm_prefetch(reinterpret_cast<const char*>(from + offset), _MM_HINT_T2);
